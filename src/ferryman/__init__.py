@@ -1,0 +1,1 @@
+"""ferryman: a layer-4 proxy."""

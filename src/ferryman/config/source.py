@@ -1,0 +1,90 @@
+"""Places in configuration text, and what is wrong there.
+
+Every loader and the compiler report through `Diagnostics`, so that one run names every mistake, each with
+file, line and column. This module reads no files and decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Path = tuple[str | int, ...]
+"""Where a value sits in the model: ("listeners", "web", "bind", 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One piece of configuration text and the name people know it by (a path, or `<stdin>`)."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A span in a source: line and column count from 1, length in characters (0: only a point)."""
+
+    file: str
+    line: int
+    column: int
+    length: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding. `message` says what is wrong, `hint` what was probably meant or what to do."""
+
+    severity: Literal["error", "warning"]
+    mark: Mark | None
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.mark}: " if self.mark else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{where}{self.severity}: {self.message}{hint}"
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """Collects findings in the order of their discovery."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def error(self, mark: Mark | None, message: str, hint: str = "") -> None:
+        self.found.append(Diagnostic("error", mark, message, hint))
+
+    def warning(self, mark: Mark | None, message: str, hint: str = "") -> None:
+        self.found.append(Diagnostic("warning", mark, message, hint))
+
+    @property
+    def errors(self) -> int:
+        return sum(d.severity == "error" for d in self.found)
+
+    @property
+    def warnings(self) -> int:
+        return sum(d.severity == "warning" for d in self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a dialect makes of its text: the native configuration as plain data, and where each value stood.
+
+    `data` is what `model.Configuration` validates (str, int, float, bool, list, dict only);
+    `marks` maps a path in `data` to its place. A path without a mark of its own uses its nearest ancestor's.
+    """
+
+    dialect: str
+    data: dict[str, object]
+    marks: dict[Path, Mark] = field(default_factory=dict)
+
+    def mark(self, path: Path) -> Mark | None:
+        """The place of the value at `path`, or of the nearest thing around it."""
+        for end in range(len(path), -1, -1):
+            if (mark := self.marks.get(path[:end])) is not None:
+                return mark
+        return None

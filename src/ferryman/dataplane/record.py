@@ -1,0 +1,76 @@
+"""What a connection leaves behind: the facts for its log line, kept small because every live tunnel holds one.
+
+Filled by session and relay, read by accesslog. Times: `wall` is the clock at accept (seconds since the epoch),
+`start` the monotonic clock then; phases are milliseconds, -1 if never reached.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ferryman.plan import Backend, Listener, Server
+
+How = Literal["", "fin", "rst", "timeout", "policy", "error", "killed", "shutdown"]
+
+
+class Record:
+    """One connection. `code` is HAProxy's two letters: who ended it {C S P R I D U K L c s -}, when {Q C D R H L T -}."""
+
+    __slots__ = (
+        "alpn",
+        "backend",
+        "backend_queue",
+        "bytes_in",
+        "bytes_out",
+        "captures",
+        "client_host",
+        "client_port",
+        "code",
+        "connect_ms",
+        "how",
+        "id",
+        "listener",
+        "local_host",
+        "local_port",
+        "path",
+        "queue_ms",
+        "reason",
+        "redispatched",
+        "retries",
+        "route",
+        "server",
+        "server_queue",
+        "sni",
+        "start",
+        "total_ms",
+        "wall",
+    )
+
+    def __init__(self, listener: Listener, client_host: str, client_port: int, wall: float, start: float) -> None:
+        self.id = 0
+        self.listener = listener
+        self.client_host = client_host
+        self.client_port = client_port
+        self.local_host = ""  # "": not asked for yet
+        self.local_port = 0
+        self.wall = wall
+        self.start = start
+        self.sni: str | None = None
+        self.alpn: str | None = None
+        self.captures: list[str | None] | None = None
+        self.route = ""  # which rule decided: "haproxy.cfg:44", "default"
+        self.backend: Backend | None = None
+        self.server: Server | None = None
+        self.queue_ms = -1
+        self.connect_ms = -1
+        self.total_ms = -1
+        self.server_queue = 0  # requests before it in the queues
+        self.backend_queue = 0
+        self.retries = 0
+        self.redispatched = False
+        self.bytes_in = 0  # from the client
+        self.bytes_out = 0  # to the client
+        self.path = "copy"  # or "splice", once a direction was switched
+        self.code = "--"
+        self.how: How = ""
+        self.reason = ""  # in words, for whoever reads the log at night

@@ -1,0 +1,219 @@
+"""The plan: what a worker needs to know, immutable, with nothing left to look up.
+
+config.compile builds it, the supervisor sends it (pickled) to the workers, dataplane runs it. Plain values only:
+no files, no dialects, no defaults to fill in. Durations are seconds, `None` means no limit unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ferryman.rules.condition import Condition
+from ferryman.rules.decision import Route, Rule
+from ferryman.rules.expression import Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or to connect. `family`: "inet", "inet6", "unix" (host is the path), "abstract" or "name"."""
+
+    family: str
+    host: str
+    port: int = 0
+    last_port: int = 0  # of a listening range; 0: `port` alone
+    from_client: bool = False  # to connect: the port the client used plus `port` (an offset, may be negative)
+    v6only: bool = False
+
+    def __str__(self) -> str:
+        if self.family in ("unix", "abstract"):
+            return f"{'unix' if self.family == 'unix' else 'abns'}@{self.host}"
+        host = f"[{self.host}]" if self.family == "inet6" else self.host
+        if self.from_client:
+            return f"{host}:{self.port:+d}" if self.port else host
+        return f"{host}:{self.port}" + (f"-{self.last_port}" if self.last_port else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How a server's health is found out: a TCP connect within `timeout`, every `interval`."""
+
+    interval: float = 2.0
+    fast_interval: float | None = None  # while going up or down; None: `interval`
+    down_interval: float | None = None  # while down; None: `interval`
+    rise: int = 2
+    fall: int = 3
+    timeout: float = 2.0  # for the connection to stand
+    address: Address | None = None  # None: the server's own
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One place a connection can go. `id` indexes Plan.servers and, with the worker, its state."""
+
+    id: int
+    name: str
+    backend: str
+    address: Address
+    weight: int = 1  # 0: takes no new traffic
+    backup: bool = False
+    max_connections: int = 0  # 0: no limit
+    max_queue: int = 0  # 0: no limit
+    check: Check | None = None
+    disabled: bool = False  # starts in maintenance
+    close_on_down: bool = False  # end its tunnels when checks mark it down
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Servers and how one of them is chosen. `algorithm`: roundrobin, static-rr, leastconn, first, random, source."""
+
+    id: int
+    name: str
+    servers: tuple[Server, ...]
+    algorithm: str = "roundrobin"
+    draws: int = 2  # of algorithm random
+    use_all_backups: bool = False
+    retries: int = 3
+    redispatch: int = -1  # -1: the last retry may take another server; N: every Nth; 0: never
+    connect_timeout: float | None = 5.0
+    server_timeout: float | None = None
+    server_fin_timeout: float | None = None
+    tunnel_timeout: float | None = None
+    queue_timeout: float | None = None
+    keepalive: bool = False  # SO_KEEPALIVE towards servers
+    server_rules: tuple[Route, ...] = ()  # use-server: Route.backend holds the server's name
+
+
+@dataclass(frozen=True, slots=True)
+class LogTarget:
+    """Where lines go. `kind`: stdout, stderr, fd, file, udp, unix. `id` indexes the descriptors a worker was given."""
+
+    id: int
+    kind: str
+    address: str  # path, host, or descriptor number, as text
+    port: int = 0
+    format: str = "rfc3164"  # local (rfc3164 without host name), rfc3164, rfc5424, priority, short, timed, iso, raw
+    facility: str = "local0"
+    max_level: str = "debug"
+    min_level: str = "emerg"
+    tag: str = "ferryman"
+    hostname: str = ""  # "": none is sent (unless the format demands one)
+    length: int = 1024  # bytes of a line
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """The line each connection earns. `format`: "json", or a template in the log-format language."""
+
+    targets: tuple[LogTarget, ...]
+    format: str
+    at_start: bool = False  # a line at the start too
+    as_soon_as_possible: bool = False  # the line when the server is reached, not at the end
+    empty: bool = True  # also for connections that carried no data
+    normal: bool = True  # also for connections that ended well
+    separate_errors: bool = False  # connections that ended badly are logged at level err
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The stats page of a listener with mode "pages". `users`: name -> password; empty: everybody may read."""
+
+    uri: str = "/"
+    users: tuple[tuple[str, str], ...] = ()
+    refresh: float | None = None
+    realm: str = "HAProxy Statistics"
+    title: str = ""
+    hide_version: bool = False
+    metrics: bool = True
+    scope: tuple[str, ...] = ()  # proxies shown; empty: all
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A door: addresses, the rules at it, where it leads. `mode`: "tcp" (workers) or "pages" (the supervisor)."""
+
+    id: int
+    name: str
+    mode: str
+    bind: tuple[Address, ...]
+    log: AccessLog
+    connection: tuple[Rule, ...] = ()
+    inspect: tuple[Rule, ...] = ()
+    routes: tuple[Route, ...] = ()
+    default_backend: str = ""  # "": a connection that no route takes is closed
+    needs_hello: bool = False  # some inspect rule or route reads the client's first bytes
+    capture_slots: int = 0
+    inspect_timeout: float | None = None
+    client_timeout: float | None = None
+    client_fin_timeout: float | None = None
+    max_connections: int = 0  # 0: no limit of its own
+    backlog: int = 0  # 0: the system's
+    keepalive: bool = False  # SO_KEEPALIVE towards clients
+    pages: Pages | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSocket:
+    """A HAProxy-style command socket (stats socket). `level`: user, operator or admin."""
+
+    address: Address
+    mode: int | None = None
+    user: str = ""
+    group: str = ""
+    level: str = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What concerns the process as a whole."""
+
+    workers: int = 1
+    max_connections: int = 0  # over all listeners; 0: as many as descriptors allow
+    user: str = ""
+    group: str = ""
+    chroot: str = ""
+    pidfile: str = ""
+    daemon: bool = False
+    control: str = ""  # path of the control socket; "": the default place
+    runtime_sockets: tuple[RuntimeSocket, ...] = ()
+    runtime_timeout: float = 10.0
+    drain_timeout: float | None = None  # a graceful stop cuts what is left after this
+    node: str = ""
+    log: tuple[LogTarget, ...] = ()  # the supervisor's own messages
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything. Ids of listeners, backends and servers are their index in these tuples."""
+
+    settings: Settings
+    listeners: tuple[Listener, ...]
+    backends: tuple[Backend, ...]
+    servers: tuple[Server, ...]
+    log_targets: tuple[LogTarget, ...] = ()
+    sources: tuple[str, ...] = field(default=())  # names of the files it came from
+
+    def backend(self, name: str) -> Backend | None:
+        for backend in self.backends:
+            if backend.name == name:
+                return backend
+        return None
+
+
+__all__ = [
+    "AccessLog",
+    "Address",
+    "Backend",
+    "Check",
+    "Condition",
+    "Expression",
+    "Listener",
+    "LogTarget",
+    "Pages",
+    "Plan",
+    "Route",
+    "Rule",
+    "RuntimeSocket",
+    "Server",
+    "Settings",
+]

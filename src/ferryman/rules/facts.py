@@ -1,0 +1,66 @@
+"""What a rule may know about a connection, in three states: known, ABSENT, UNKNOWN (not known yet).
+
+The session fills a `Facts`; expressions read it. Nothing here reads a socket.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+
+class Missing(enum.Enum):
+    """Why a fact has no value."""
+
+    ABSENT = "absent"
+    UNKNOWN = "not known yet"
+
+
+ABSENT: Final = Missing.ABSENT
+UNKNOWN: Final = Missing.UNKNOWN
+
+Value = str | int | bool | bytes
+"""A known fact: text, number, truth, or raw bytes."""
+
+
+class Hello(Protocol):
+    """The parts of a TLS ClientHello that rules read (wire.clienthello.ClientHello has them)."""
+
+    @property
+    def record_version(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def sni(self) -> str | None: ...
+    @property
+    def alpn(self) -> tuple[str, ...]: ...
+    @property
+    def versions(self) -> tuple[int, ...]: ...
+    @property
+    def ciphers(self) -> tuple[int, ...]: ...
+    @property
+    def groups(self) -> tuple[int, ...]: ...
+    @property
+    def keyshares(self) -> tuple[int, ...]: ...
+    @property
+    def sigalgs(self) -> tuple[int, ...]: ...
+    @property
+    def ech(self) -> str: ...
+
+
+@dataclass(slots=True)
+class Facts:
+    """One connection as the rules see it at one moment."""
+
+    client_address: str  # numeric text, or "unix"
+    client_port: int
+    local_address: str
+    local_port: int
+    listener: str = ""
+    hello: Hello | Missing = UNKNOWN  # ABSENT: what came is not a (well-formed) TLS ClientHello
+    data: bytes = b""  # the first bytes the client sent, as far as they have been looked at
+    final: bool = False  # nothing more will come or be waited for: UNKNOWN now counts as ABSENT
+    time: float = 0.0  # wall clock, seconds since the epoch
+    captures: list[str | None] = field(default_factory=list)  # by slot, in order of declaration
+    usable_servers: dict[str, int] = field(default_factory=dict)  # backend name -> servers that take traffic
