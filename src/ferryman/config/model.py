@@ -2,76 +2,207 @@
 
 Every dialect ends here: a dialect yields plain data (config.source.Document), this model validates it, config.compile
 turns it into a plan. Field descriptions are the reference documentation. Imported lazily: pydantic is slow to load.
+
+Types are strict: text is no number and `yes` is no truth. Short forms (one address for a list of them, an address for
+a server) are widened before validation, so that the model itself only knows the long form.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    WithJsonSchema,
+)
 
 from ferryman.config.values import (
     format_seconds,
     parse_connect_address,
     parse_listen_address,
+    parse_log_target,
     parse_seconds,
+    shown,
+    split_addresses,
 )
 from ferryman.plan import Address
+
+ALGORITHMS = ("roundrobin", "static-rr", "leastconn", "first", "source", "random")
+
+
+def _one_or_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _bind_list(value: object) -> object:
+    return split_addresses(value) if isinstance(value, str) else _one_or_list(value)
+
+
+def _entry_of(key: str) -> BeforeValidator:
+    """A plain string stands for a mapping with this one key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def _listen_data(address: Address) -> object:
+    return {"address": str(address), "v6only": True} if address.v6only else str(address)
+
+
+def _log_target(value: str) -> str:
+    parse_log_target(value)
+    return value
+
+
+def _octal_mode(value: str) -> str:
+    if not re.fullmatch(r"[0-7]{3,4}", value):
+        raise ValueError(f'{shown(value)} is no set of permissions; write them in octal, such as "600"')
+    return value
+
+
+def _balance(value: str) -> str:
+    parse_balance(value)
+    return value
+
+
+def parse_balance(text: str) -> tuple[str, int]:
+    """Read "leastconn" or "random(3)" into (algorithm, draws). Raises ValueError."""
+    found = re.fullmatch(r"random\(([1-9][0-9]?)\)", text)
+    if found is None and text not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {shown(text)}; there are {', '.join(ALGORITHMS)} and random(N)")
+    return ("random", int(found[1])) if found else (text, 2)
+
+
+def _boolean_or_mapping(value: object) -> str:
+    return "<mapping>" if isinstance(value, dict | BaseModel) else "<boolean>"
+
+
+def _boolean_or_number(value: object) -> str:
+    return "<boolean>" if isinstance(value, bool) else "<number>"
+
 
 Seconds = Annotated[
     float,
     BeforeValidator(parse_seconds),
     PlainSerializer(format_seconds),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["500ms", "10s", "1m", "2h"]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": r"^([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+$|^[0-9]+(\.[0-9]+)?$|\$\{",
+            "minimum": 0,
+            "examples": ["500ms", "10s", "1m", "2h"],
+        }
+    ),
 ]
 """A duration: "500ms", "10s", "1m", "2h", "1d", or a number of seconds."""
 
-_ADDRESS = WithJsonSchema({"type": "string", "examples": ["*:443", "127.0.0.1:443", "[::1]:443", "unix@/run/x.sock"]})
-Listen = Annotated[Address, BeforeValidator(parse_listen_address), PlainSerializer(str), _ADDRESS]
-Connect = Annotated[Address, BeforeValidator(parse_connect_address), PlainSerializer(str), _ADDRESS]
+Interval = Annotated[Seconds, Field(ge=0.01)]
+
+_LISTEN_TEXT = {"type": "string", "examples": ["*:443", "127.0.0.1:443", "[::1]:443", "unix@/run/x.sock"]}
+_LISTEN_MAPPING = {
+    "type": "object",
+    "properties": {"address": {"type": "string"}, "v6only": {"type": "boolean"}},
+    "required": ["address"],
+    "additionalProperties": False,
+}
+Listen = Annotated[
+    Address,
+    BeforeValidator(parse_listen_address),
+    PlainSerializer(_listen_data),
+    WithJsonSchema({"anyOf": [_LISTEN_TEXT, _LISTEN_MAPPING]}),
+]
+"""Where to listen: "*:443", or {address: "[::]:443", v6only: true}."""
+
+Connect = Annotated[
+    Address,
+    BeforeValidator(parse_connect_address),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["192.0.2.7:443", "[2001:db8::7]:443", "host.example:443"]}),
+]
+"""Where to connect."""
 
 Condition = Annotated[
     Any,
     WithJsonSchema(
         {
-            "description": "A test such as {sni: '*.example.org'} (several keys: all must hold), a list (one must hold), "
-            "the name of an entry of `tests`, or {all: [...]}, {any: [...]}, {not: ...}.",
-            "type": ["object", "array", "string"],
+            "description": "A test such as {sni: '*.example.org'} (several keys: all must hold), a list (one must "
+            "hold), the name of an entry of `tests`, or {all: [...]}, {any: [...]}, {not: ...}.",
+            "type": ["object", "array", "string", "null"],
         }
     ),
 ]
 """Checked by config.conditions, which knows the facts and methods."""
 
+Level = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
+# fmt: off
+Facility = Literal[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp",
+    "audit", "alert", "cron2", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+]
+# fmt: on
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=255)]
+"""Of a listener or backend: letters, digits and -_.: only, since it is printed in logs, pages and metrics."""
+
 
 class Section(BaseModel):
     """A mapping in the file. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class LogSettings(Section):
-    """One log target."""
+    """One log target. In a list of targets, plain text stands for {target: …}."""
 
-    target: str = "stdout"
+    target: Annotated[str, AfterValidator(_log_target)] = "stdout"
     """stdout, stderr, fd@N, file:/path, udp:HOST:PORT, or a path of a Unix datagram socket as unix:/dev/log"""
     format: Literal["local", "rfc3164", "rfc5424", "priority", "short", "timed", "iso", "raw"] = "raw"
-    facility: str = "local0"
-    max_level: str = "debug"
-    min_level: str = "emerg"
+    """the frame around each line; raw: none"""
+    facility: Facility = "local0"
+    """syslog facility"""
+    max_level: Level = "debug"
+    """messages less urgent than this are left out"""
+    min_level: Level = "emerg"
+    """messages more urgent than this are sent as if they were of this level"""
     tag: str = "ferryman"
+    """the program name in the frame"""
     hostname: str = ""
+    """the host name in the frame; none: not sent, unless the format demands one"""
     length: int = Field(default=1024, ge=80, le=65535)
+    """longest line, in bytes; the rest is cut"""
+
+
+Log = Annotated[LogSettings, _entry_of("target")]
+Logs = Annotated[list[Log], BeforeValidator(_one_or_list, json_schema_input_type=Log | list[Log])]
 
 
 class RuntimeSocketSettings(Section):
-    """A socket that answers HAProxy's runtime commands (show stat, set server, …)."""
+    """A socket that answers HAProxy's runtime commands. A plain address stands for {address: …}."""
 
     address: Listen
-    mode: str | None = None
+    """such as unix@/run/ferryman/runtime.sock"""
+    mode: Annotated[str, AfterValidator(_octal_mode)] | None = None
     """permissions in octal, as text: "600" """
     user: str = ""
+    """owner of the socket's file"""
     group: str = ""
+    """group of the socket's file"""
     level: Literal["user", "operator", "admin"] = "operator"
+    """user: look at little, operator: look at all, admin: change things"""
+
+
+RuntimeSocketEntry = Annotated[
+    RuntimeSocketSettings,
+    BeforeValidator(
+        lambda value: {"address": value} if isinstance(value, str) else value,
+        json_schema_input_type=Annotated[str, WithJsonSchema(_LISTEN_TEXT)] | RuntimeSocketSettings,
+    ),
+]
 
 
 class GlobalSettings(Section):
@@ -82,31 +213,42 @@ class GlobalSettings(Section):
     max_connections: int = Field(default=0, ge=0)
     """connections at once over all listeners; more wait in the kernel's backlog; 0: as many as descriptors allow"""
     user: str = ""
+    """who to be after binding; default: whoever started it"""
     group: str = ""
+    """group to be in after binding; default: the user's"""
     chroot: str = ""
+    """folder to lock the process into after binding; needs root"""
     pidfile: str = ""
+    """file for the supervisor's process id"""
     daemon: bool = False
     """go to the background; honoured by `ferryman start`, only noted by `ferryman run`"""
     control: str = ""
     """path of the control socket that `ferryman status` and friends talk to"""
-    runtime_sockets: list[RuntimeSocketSettings] = []
+    runtime_sockets: Annotated[
+        list[RuntimeSocketEntry],
+        BeforeValidator(_one_or_list, json_schema_input_type=RuntimeSocketEntry | list[RuntimeSocketEntry]),
+    ] = []
+    """sockets for HAProxy's runtime commands (show stat, set server, …)"""
     runtime_timeout: Seconds = 10.0
+    """a runtime connection that is silent this long is closed"""
     drain_timeout: Seconds | None = None
-    """a graceful stop ends what is left after this long"""
+    """a graceful stop ends what is left after this long; none: it waits"""
     node: str = ""
     """the name this machine shows on its pages; default: its host name"""
-    log: list[LogSettings] = []
-    """default targets of the listeners' access logs and of the process's own messages; default: stdout"""
+    log: Logs | None = None
+    """default targets of the listeners' access logs and of the process's own messages; default: stdout; []: none"""
 
 
 class RuleSettings(Section):
     """An entry of `connection` or `inspect`."""
 
     action: Literal["accept", "reject", "drop", "capture"]
+    """accept: go on to the routes; reject: close; drop: refuse and say nothing at all; capture: keep a fact"""
     when: Condition = None
+    """default: always"""
     fact: str = ""
     """what a capture stores, such as sni or sni|lower"""
-    length: int = Field(default=0, ge=0)
+    length: int = Field(default=0, ge=0, le=65535)
     """of a capture: how many characters are kept"""
 
 
@@ -116,80 +258,132 @@ class RouteSettings(Section):
     to: str
     """a backend's name, or %[fact] to compute the name"""
     when: Condition = None
+    """default: always"""
 
 
 class PagesSettings(Section):
     """The stats page."""
 
-    uri: str = "/"
+    uri: str = Field(default="/", pattern="^/")
+    """where it begins; whatever follows is accepted"""
     users: dict[str, str] = {}
     """name: password; none: everybody may read"""
     refresh: Seconds | None = None
+    """the page reloads itself this often; none or 0: never"""
     realm: str = "HAProxy Statistics"
+    """what the browser shows when it asks for the password"""
     title: str = ""
+    """heading of the page"""
     hide_version: bool = False
+    """leave the version out"""
     metrics: bool = True
     """also /metrics and /healthz"""
-    scope: list[str] = []
+    scope: Annotated[list[str], BeforeValidator(_one_or_list, json_schema_input_type=str | list[str])] = []
+    """names of the listeners and backends shown; none: all"""
 
 
 class CheckSettings(Section):
     """A health check: a TCP connection, every `interval`."""
 
-    interval: Seconds = 2.0
-    fast_interval: Seconds | None = None
-    down_interval: Seconds | None = None
+    interval: Interval = 2.0
+    """from one check to the next"""
+    fast_interval: Interval | None = None
+    """the same while the server is going up or down; default: interval"""
+    down_interval: Interval | None = None
+    """the same while the server is down; default: interval"""
     rise: int = Field(default=2, ge=1)
+    """good checks in a row that bring a server up"""
     fall: int = Field(default=3, ge=1)
-    timeout: Seconds | None = None
+    """bad checks in a row that take a server down"""
+    timeout: Interval | None = None
     """for the connection to stand; default: the interval, or the backend's connect timeout if shorter"""
     address: Connect | None = None
-    """where to check; default: the server's own address"""
+    """where to check; default: the server's own address; without a port: the server's port"""
+
+
+Check = Annotated[
+    Annotated[bool, Tag("<boolean>")] | Annotated[CheckSettings, Tag("<mapping>")], Discriminator(_boolean_or_mapping)
+]
 
 
 class ServerSettings(Section):
     """A server. In a list of servers, a plain address stands for {address: …}."""
 
     address: Connect
-    name: str = ""
+    """where it is; without a port, or with +N or -N: the port the client used (plus N)"""
+    name: str = Field(default="", pattern=r"^[^\s/,]*$", max_length=255)
     """default: the address"""
     weight: int = Field(default=1, ge=0, le=256)
+    """its share compared with the others; 0: no new traffic"""
     backup: bool = False
+    """used only when no other server is up"""
     max_connections: int = Field(default=0, ge=0)
+    """connections at once; more wait in a queue; 0: no limit"""
     max_queue: int = Field(default=0, ge=0)
-    check: bool | CheckSettings = False
+    """how many may wait; 0: no limit"""
+    check: Check | None = None
+    """true, false, or settings of a health check; default: the backend's"""
     disabled: bool = False
+    """start in maintenance"""
     close_on_down: bool = False
+    """end its connections when it goes down"""
+
+
+ServerEntry = Annotated[
+    ServerSettings,
+    BeforeValidator(
+        lambda value: {"address": value} if isinstance(value, str) else value,
+        json_schema_input_type=Annotated[str, WithJsonSchema({"type": "string"})] | ServerSettings,
+    ),
+]
+Servers = Annotated[
+    list[ServerEntry], BeforeValidator(_one_or_list, json_schema_input_type=ServerEntry | list[ServerEntry])
+]
 
 
 class BackendSettings(Section):
     """Servers and how one is chosen."""
 
-    servers: list[ServerSettings] = []
-    balance: str = "roundrobin"
+    servers: Servers = []
+    """one server or a list of them"""
+    balance: Annotated[str, AfterValidator(_balance)] = "roundrobin"
     """roundrobin, static-rr, leastconn, first, source, random, or random(N)"""
-    check: bool | CheckSettings = False
-    """for servers that say nothing of their own"""
+    check: Check = False
+    """true, false, or settings of a health check, for servers that say nothing of their own"""
     use_all_backups: bool = False
-    retries: int = Field(default=3, ge=0)
-    redispatch: int | bool = True
+    """use all backup servers at once; default: the first one that is up"""
+    retries: int = Field(default=3, ge=0, le=1000)
+    """attempts after the first that failed"""
+    redispatch: Annotated[
+        Annotated[bool, Tag("<boolean>")] | Annotated[int, Field(ge=-1000, le=1000), Tag("<number>")],
+        Discriminator(_boolean_or_number),
+    ] = True
     """may a retry go to another server? true: the last one; N: every Nth; false: never"""
     connect_timeout: Seconds | None = 5.0
+    """for a connection to a server to stand; null or 0: no limit"""
     server_timeout: Seconds | None = None
+    """how long a server may be silent; none or 0: no limit"""
     server_fin_timeout: Seconds | None = None
+    """the same once one direction is closed; default: as before"""
     tunnel_timeout: Seconds | None = None
+    """how long an established connection may be silent, instead of client_timeout and server_timeout"""
     queue_timeout: Seconds | None = None
-    """default: connect_timeout"""
+    """how long to wait for a free server; default: connect_timeout"""
     keepalive: bool = False
+    """TCP keep-alive towards servers"""
+    tests: dict[str, Condition] = {}
+    """named conditions for `when` in server_rules"""
     server_rules: list[RouteSettings] = []
-    """`to` names a server of this backend"""
+    """choose a server by rule: `to` names a server of this backend"""
 
 
 class ListenerSettings(Section):
     """A door: where it listens, its rules, where it leads."""
 
-    bind: list[Listen]
-    mode: Literal["tcp", "pages"] = "tcp"
+    bind: Annotated[list[Listen], BeforeValidator(_bind_list, json_schema_input_type=Listen | list[Listen])]
+    """one address or a list: "*:443", "127.0.0.1:8000-8010", "[::1]:443", "unix@/run/x.sock" """
+    mode: Literal["tcp", "pages"] | None = None
+    """tcp: carry connections; pages: show the stats page; default: pages if `pages` is given, else tcp"""
     tests: dict[str, Condition] = {}
     """named conditions for `when`"""
     connection: list[RuleSettings] = []
@@ -197,35 +391,75 @@ class ListenerSettings(Section):
     inspect: list[RuleSettings] = []
     """rules that may wait for the client's first bytes"""
     routes: list[RouteSettings] = []
+    """which backend; the first route whose condition holds"""
     to: str = ""
     """the backend of what no route takes; none: refused"""
     backend: BackendSettings | None = None
     """servers of this listener's own, instead of `to`"""
-    servers: list[ServerSettings] = []
+    servers: Servers = []
     """short for backend: {servers: …}"""
     inspect_timeout: Seconds | None = None
-    """how long rules may wait; default: 5 s where a rule needs the client's first bytes"""
+    """how long rules may wait; default: 5 s where a rule needs the client's first bytes; 0: not at all"""
     client_timeout: Seconds | None = None
+    """how long a client may be silent; none or 0: no limit"""
     client_fin_timeout: Seconds | None = None
+    """the same once one direction is closed; default: as before"""
     max_connections: int = Field(default=0, ge=0)
+    """connections at once; more wait in the kernel's backlog; 0: no limit of its own"""
     backlog: int = Field(default=0, ge=0)
+    """connections the kernel keeps waiting; 0: the system's number"""
     keepalive: bool = False
-    log: list[LogSettings] | None = None
+    """TCP keep-alive towards clients"""
+    log: Logs | None = None
     """default: global.log; []: no access log"""
     log_format: str = "json"
     """json, tcp (HAProxy's tcplog), connect, or a template in HAProxy's log-format language"""
     log_start: bool = False
+    """a line at the start of each connection too"""
     log_asap: bool = False
+    """the line when the server is reached, not at the end"""
     log_empty: bool = True
+    """also connections that carried no data"""
     log_normal: bool = True
+    """also connections that ended well"""
     log_separate_errors: bool = False
+    """connections that ended badly are logged at level err"""
     pages: PagesSettings | None = None
+    """settings of the stats page"""
     disabled: bool = False
+    """leave this listener out"""
 
 
 class Configuration(Section):
     """A whole configuration."""
 
     settings: GlobalSettings = Field(default=GlobalSettings(), alias="global")
-    listeners: dict[str, ListenerSettings]
-    backends: dict[str, BackendSettings] = {}
+    """what concerns the process as a whole"""
+    listeners: dict[Name, ListenerSettings]
+    """doors, by name"""
+    backends: dict[Name, BackendSettings] = {}
+    """groups of servers, by name"""
+
+
+def section_at(path: tuple[str | int, ...]) -> type[Section] | None:
+    """The section a path of the data leads to, for hints; None where there is none."""
+    current: type[Section] = Configuration
+    named = False  # the next part is the name of a listener or backend
+    for part in path:
+        if named or isinstance(part, int):
+            named = False
+            continue
+        fields = {info.alias or name: info.annotation for name, info in current.model_fields.items()}
+        annotation = fields.get(part)
+        found = _section_in(annotation)
+        if found is None:
+            return None
+        current, named = found, get_origin(annotation) is dict
+    return None if named else current
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The one section class within an annotation such as list[Annotated[X, …]] | None."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_in(part)) is not None), None)
