@@ -1,0 +1,74 @@
+"""One measurement of one proxy: start it, warm it up, put the load on, see what it cost."""
+
+import contextlib
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.loads import Servers, Workload, open_tunnels
+from bench.measure import cpu_between, family, memory
+from bench.peers import Job, Peer
+from bench.process import BenchError, LogSink, free_port, running
+from bench.report import Sample
+
+IDLE_WARM_UP = 64  # tunnels opened before the first look at the memory, so that one-time costs are not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What all measurements of one comparison share."""
+
+    folder: Path
+    servers: Servers
+    sink: LogSink
+    proxy_cpus: set[int]
+    load_threads: int
+    stalled: Callable[[], float]
+    seconds: int
+    tunnels: int
+
+    def load(self, workload: Workload, workers: int, peer: Peer) -> Sample:
+        """Measure `workload` on `peer` with this many workers.
+
+        Raises BenchError or ProcessesChangedError when that cannot be done.
+        """
+        job = self._job(workload.target(self.servers), workload.by_name, workers)
+        with running(peer.command(job), self.proxy_cpus, (job.listen,), job.folder / "output") as pid:
+            workload.run(job.listen, 1, self.load_threads)
+            start, stalled, before = time.monotonic(), self.stalled(), family(pid)
+            outcome = workload.run(job.listen, self.seconds, self.load_threads)
+            cpu = cpu_between(before, family(pid))
+            lost = (self.stalled() - stalled) / (time.monotonic() - start)
+            pss = memory(pid).pss
+        if not self.sink.drain():
+            raise BenchError("wrote no log line, so its cost is not comparable")
+        return Sample(
+            cost=cpu * (1 - lost) / outcome.operations,
+            lost=lost,
+            rate=outcome.operations / outcome.seconds,
+            pss=pss,
+            errors=outcome.errors,
+            p50=outcome.p50,
+            p99=outcome.p99,
+        )
+
+    def idle(self, peer: Peer) -> Sample:
+        """Measure what each of many idle tunnels costs `peer` in memory."""
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", free_port()), backlog=1024))
+            job = self._job(server.getsockname()[1], by_name=False, workers=1)
+            command = peer.command(job)
+            pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), job.folder / "output"))
+            open_tunnels(job.listen, server, IDLE_WARM_UP, stack)
+            before, start = memory(pid).pss, time.monotonic()
+            open_tunnels(job.listen, server, self.tunnels, stack)
+            seconds, after = time.monotonic() - start, memory(pid).pss
+        self.sink.drain()
+        return Sample(cost=(after - before) / self.tunnels, rate=self.tunnels / seconds, pss=after)
+
+    def _job(self, target: int, by_name: bool, workers: int) -> Job:
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        return Job(folder, free_port(), target, self.sink.port, workers, self.tunnels + 1000, by_name)
