@@ -278,14 +278,11 @@ static PyObject *fdio_close(PyObject *Py_UNUSED(module), PyObject *argument) {
     return none_or_error(close_once(fd));
 }
 
-static PyObject *fdio_reset(PyObject *Py_UNUSED(module), PyObject *argument) {
+static PyObject *fdio_linger_reset(PyObject *Py_UNUSED(module), PyObject *argument) {
     struct linger abort_at_close = {1, 0};
     int fd;
     if (as_ints(&argument, &fd, 1) < 0) return NULL;
-    int result = setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_close, sizeof abort_at_close);
-    int code = errno;
-    if (close_once(fd) < 0) return os_error();
-    return result < 0 ? os_error_of(code) : none_or_error(0);
+    return none_or_error(setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_close, sizeof abort_at_close));
 }
 
 static PyObject *fdio_sockname(PyObject *Py_UNUSED(module), PyObject *argument) {
@@ -486,7 +483,7 @@ static PyObject *fdio_pipe(PyObject *Py_UNUSED(module), PyObject *argument) {
 
 static PyMethodDef methods[] = {
     ONE(accept),    FAST(connect), ONE(so_error),    FAST(peek),      FAST(discard),     FAST(send),
-    FAST(pump),     ONE(pipe),     FAST(pipe_put),   FAST(splice_pump), ONE(shutdown_write), ONE(reset),
+    FAST(pump),     ONE(pipe),     FAST(pipe_put),   FAST(splice_pump), ONE(shutdown_write), ONE(linger_reset),
     ONE(close),     ONE(sockname), ONE(set_nodelay), FAST(keepalive), FAST(rcvlowat),    {NULL, NULL, 0, NULL},
 };
 

@@ -1,8 +1,9 @@
 """Numbers in shared memory: each worker writes a region of its own, everybody may read all of them.
 
-A region holds one block per listener, backend and server of a plan, in that order, and each block the same cells
-(unsigned 64 bit). One writer per cell, so no locks; a reader adds the workers up. The supervisor creates the regions
-(memfd) and keeps the sums of regions that are gone.
+A region holds one block per listener, backend and server of a plan, in that order, then one for the process, and each
+block the same cells (unsigned 64 bit). The regions of all workers for a plan lie one after the other in one memfd. One
+writer per cell, so no locks; a reader adds the workers up. The supervisor creates the memfd and keeps the sums of
+workers and plans that are gone.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ WIDTH: Final = 24
 
 def blocks(plan: Plan) -> int:
     """How many blocks a region for `plan` has."""
-    return len(plan.listeners) + len(plan.backends) + len(plan.servers)
+    return len(plan.listeners) + len(plan.backends) + len(plan.servers) + 1
 
 
 def listener_base(plan: Plan, listener_id: int) -> int:
@@ -65,9 +66,14 @@ def server_base(plan: Plan, server_id: int) -> int:
     return (len(plan.listeners) + len(plan.backends) + server_id) * WIDTH
 
 
+def process_base(plan: Plan) -> int:
+    """Index of the first cell of the process's block: sessions of all listeners together."""
+    return (blocks(plan) - 1) * WIDTH
+
+
 def size(plan: Plan) -> int:
-    """Bytes of a region."""
-    return max(blocks(plan) * WIDTH * 8, 8)
+    """Bytes of one worker's region."""
+    return blocks(plan) * WIDTH * 8
 
 
 def attach(descriptor: int, length: int) -> memoryview:

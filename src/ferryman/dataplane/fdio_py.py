@@ -115,12 +115,9 @@ def shutdown_write(fd: int, /) -> None:
             raise
 
 
-def reset(fd: int, /) -> None:
-    """Close a socket so that the peer sees RST, not an orderly end (SO_LINGER with 0 seconds, socket(7))."""
-    try:
-        _Borrowed(fd).setsockopt(SOL_SOCKET, SO_LINGER, _ABORT_AT_CLOSE)
-    finally:
-        os.close(fd)
+def linger_reset(fd: int, /) -> None:
+    """Let the close to come send RST, not an orderly end (SO_LINGER with 0 seconds, socket(7))."""
+    _Borrowed(fd).setsockopt(SOL_SOCKET, SO_LINGER, _ABORT_AT_CLOSE)
 
 
 def close(fd: int, /) -> None:

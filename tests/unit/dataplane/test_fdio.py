@@ -404,9 +404,10 @@ def test_shutdown_write_leaves_an_unconnected_socket(fdio: Any, net: Net) -> Non
         fdio.shutdown_write(net.pipe(0)[0])
 
 
-def test_reset_is_seen_as_reset(fdio: Any, net: Net, tcp: str) -> None:
+def test_linger_reset_makes_the_close_a_reset(fdio: Any, net: Net, tcp: str) -> None:
     near, far = net.pair(tcp)
-    fdio.reset(near.detach())
+    fdio.linger_reset(near.fileno())
+    fdio.close(near.detach())
     wait(far)
     with pytest.raises(ConnectionResetError):
         far.recv(1)
@@ -418,7 +419,7 @@ def test_close_is_seen_as_end(fdio: Any, net: Net, kind: str) -> None:
     assert at_end(far)
 
 
-@pytest.mark.parametrize("name", ["close", "reset", "so_error", "sockname", "set_nodelay", "shutdown_write"])
+@pytest.mark.parametrize("name", ["close", "linger_reset", "so_error", "sockname", "set_nodelay", "shutdown_write"])
 def test_a_bad_descriptor_is_said_so(fdio: Any, net: Net, name: str) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         getattr(fdio, name)(-1)

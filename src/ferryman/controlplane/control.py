@@ -1,0 +1,132 @@
+"""The control API: HTTP on a Unix socket, for `ferryman status|reload|stop|drain`; and its client.
+
+    GET  /v1/status    everything counted and known, as JSON
+    POST /v1/reload    {"ok": bool, "messages": [...]}
+    POST /v1/stop      {"now": bool}; the answer comes before the end
+    POST /v1/drain     accept nothing more, end when the last connection has
+
+Who may open the socket may use it: it is made with mode 0600. `curl --unix-socket PATH http://ferryman/v1/status` works.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ferryman.errors import ControlError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from ferryman.controlplane.snapshot import Snapshot
+
+TIMEOUT: Final = 60.0  # seconds the client waits for an answer; a reload may have to read large files
+
+
+class Controlled(Protocol):
+    """What the API acts on: the supervisor."""
+
+    def snapshot(self) -> Snapshot: ...
+    async def reload(self) -> tuple[bool, list[str]]: ...
+    def begin_stop(self, drain: bool) -> None: ...
+
+
+def default_path() -> str:
+    """Where the control socket is unless the configuration or --control says otherwise."""
+    if os.geteuid() == 0:
+        return "/run/ferryman/control.sock"
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/ferryman-{os.getuid()}"  # noqa: S108 - made with mode 0700
+    return os.path.join(folder, "ferryman-control.sock")
+
+
+def control_app(controlled: Controlled) -> Starlette:
+    """The application that the supervisor serves on its control socket."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    async def status(request: Request) -> JSONResponse:
+        return JSONResponse(dataclasses.asdict(controlled.snapshot()))
+
+    async def reload(request: Request) -> JSONResponse:
+        ok, messages = await controlled.reload()
+        return JSONResponse({"ok": ok, "messages": messages})
+
+    async def stop(request: Request) -> JSONResponse:
+        controlled.begin_stop(drain=False)
+        return JSONResponse({"ok": True})
+
+    async def drain(request: Request) -> JSONResponse:
+        controlled.begin_stop(drain=True)
+        return JSONResponse({"ok": True})
+
+    return Starlette(
+        routes=[
+            Route("/v1/status", status, methods=["GET"]),
+            Route("/v1/reload", reload, methods=["POST"]),
+            Route("/v1/stop", stop, methods=["POST"]),
+            Route("/v1/drain", drain, methods=["POST"]),
+        ]
+    )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("ferryman", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Client:
+    """Talks to a running ferryman. Every method raises ControlError when that fails."""
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path or default_path()
+
+    def status(self) -> dict[str, Any]:
+        """The snapshot, as plain data."""
+        return self._ask("GET", "/v1/status")
+
+    def reload(self) -> dict[str, Any]:
+        """{"ok": bool, "messages": [str]}: the present plan stays unless ok."""
+        return self._ask("POST", "/v1/reload")
+
+    def stop(self) -> None:
+        """Cut what is open and end."""
+        self._ask("POST", "/v1/stop")
+
+    def drain(self) -> None:
+        """Accept nothing more; end with the last connection."""
+        self._ask("POST", "/v1/drain")
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        connection = _UnixConnection(self.path)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                raise ControlError(f"ferryman at {self.path} answered {response.status} {response.reason}")
+            answer = json.loads(body)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise ControlError(
+                f"no ferryman is running behind {self.path}; --control names another control socket"
+            ) from None
+        except PermissionError:
+            raise ControlError(f"no permission to use {self.path}; run as the user that started ferryman") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ControlError(f"talking to ferryman at {self.path} failed: {error}") from None
+        finally:
+            connection.close()
+        if not isinstance(answer, dict):
+            raise ControlError(f"what answers at {self.path} is no ferryman")
+        return answer

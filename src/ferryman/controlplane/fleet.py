@@ -1,0 +1,215 @@
+"""All workers together: started, told the plan, restarted when they die, let go when they are too many.
+
+Used by the supervisor, which says what the plan is and what servers may take (`Orders`). Knows processes and
+descriptors; nothing of health, pages or configuration files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from ferryman.controlplane import sockets
+from ferryman.controlplane.generations import Generations
+from ferryman.controlplane.process import WorkerProcess, describe_exit
+from ferryman.controlplane.sockets import Sockets
+from ferryman.errors import StartError
+
+READY_TIMEOUT: Final = 30.0
+"""Seconds a worker has to confirm a plan."""
+BACKOFF: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
+"""Seconds before a worker that died is started again: more each time, from the first again after a calm minute."""
+CALM: Final = 60.0
+
+
+class Orders(Protocol):
+    """What a worker must know besides the plan."""
+
+    def weights(self) -> dict[int, int]:
+        """Server id -> effective weight."""
+
+    def addresses(self) -> dict[int, list[str]]:
+        """Server id -> numeric hosts, for servers that are named."""
+
+    def log_descriptors(self) -> Sequence[int]:
+        """By id of the log target."""
+
+    def confinement(self) -> tuple[str, int | None, int | None]:
+        """chroot, user id, group id for workers."""
+
+
+class Fleet:
+    """`tell` gets what operators should know: (level, text)."""
+
+    def __init__(
+        self, generations: Generations, doors: Sockets, orders: Orders, tell: Callable[[str, str], None]
+    ) -> None:
+        self.workers: dict[int, WorkerProcess] = {}
+        self.leaving: list[WorkerProcess] = []
+        self.stopping = False
+        self._generations = generations
+        self._sockets = doors
+        self._orders = orders
+        self._tell = tell
+        self._wanted = 0
+        self._deaths: dict[int, list[float]] = {}  # when each index died lately
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Condition()
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self.workers.values() if worker.alive]
+
+    async def resize(self, count: int) -> None:
+        """Have `count` workers: start what is missing, let go what is too much. Raises StartError."""
+        self._wanted = count
+        for index in [index for index in self.workers if index >= count]:
+            worker = self.workers.pop(index)
+            self.leaving.append(worker)
+            worker.order("drain")
+        await asyncio.gather(*(self._start(index) for index in range(count) if index not in self.workers))
+
+    async def _start(self, index: int) -> None:
+        worker = WorkerProcess(index, self._report, self._exit)
+        try:
+            await worker.start()
+        except OSError as error:
+            raise StartError(f"cannot start worker {index}: {error}") from None
+        self.workers[index] = worker
+        chroot, uid, gid = self._orders.confinement()
+        worker.order("confine", chroot, uid, gid)
+        self._send_plan(worker)
+
+    def follow(self) -> None:
+        """Tell every worker the present plan."""
+        for worker in self.workers.values():
+            self._send_plan(worker)
+
+    def _send_plan(self, worker: WorkerProcess) -> None:
+        generation = self._generations.present
+        assert generation is not None
+        doors = [
+            (key, listener.id)
+            for key, (_, listener) in sockets.wanted(generation.plan).items()
+            if listener.mode == "tcp"
+        ]
+        fresh = [key for key, _ in doors if key not in worker.doors]
+        descriptors = [
+            generation.descriptor,
+            *self._orders.log_descriptors(),
+            *(self._sockets.open[key].fileno() for key in fresh),
+        ]
+        worker.doors = {key for key, _ in doors}
+        worker.order(
+            "plan",
+            generation.number,
+            generation.plan,
+            doors,
+            fresh,
+            self._orders.weights(),
+            self._orders.addresses(),
+            descriptors=descriptors,
+        )
+
+    async def confirmed(self) -> None:
+        """Wait until every worker follows the present plan. Raises StartError."""
+        generation = self._generations.present
+        assert generation is not None
+
+        def ready() -> bool:
+            return all(worker.generation >= generation.number for worker in self.workers.values())
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(ready), READY_TIMEOUT)
+            except TimeoutError:
+                raise StartError(f"workers did not take the plan within {READY_TIMEOUT:g} s") from None
+
+    def broadcast(self, kind: str, *values: object, descriptors: Sequence[int] = ()) -> None:
+        """The same order to all, also to those that only finish what they carry."""
+        for worker in [*self.workers.values(), *self.leaving]:
+            worker.order(kind, *values, descriptors=descriptors)
+
+    async def ask_all(self, kind: str, *values: object) -> list[tuple[WorkerProcess, dict[str, Any]]]:
+        """The same question to all; those that do not answer are left out."""
+        workers = [*self.workers.values(), *self.leaving]
+        answers = await asyncio.gather(*(worker.ask(kind, *values) for worker in workers))
+        return [(worker, answer) for worker, answer in zip(workers, answers, strict=True) if answer is not None]
+
+    async def drain(self, timeout: float | None) -> bool:
+        """Let all accept nothing more and wait for their connections to end. False: time is up."""
+        self.stopping = True
+        self.broadcast("drain")
+
+        def empty() -> bool:
+            return all(worker.drained or not worker.alive for worker in [*self.workers.values(), *self.leaving])
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(empty), timeout)
+            except TimeoutError:
+                return False
+        return True
+
+    async def stop(self) -> None:
+        """End all of them: what they still carry is cut."""
+        self.stopping = True
+        for task in self._tasks:
+            task.cancel()
+        workers = [*self.workers.values(), *self.leaving]
+        self.broadcast("quit")
+        for worker in workers:
+            if not await worker.ended(3.0):
+                self._tell("alert", f"worker {worker.index} (pid {worker.pid}) does not stop; killed")
+                worker.kill()
+                await worker.ended(3.0)
+
+    def _report(self, worker: WorkerProcess, report: dict[str, Any]) -> None:
+        kind = report.get("kind")
+        if kind == "ready":
+            worker.generation = int(report.get("generation", 0))
+        elif kind == "drained":
+            worker.drained = True
+            if worker in self.leaving:
+                worker.order("quit")
+        elif kind == "event":
+            self._tell("alert", f"worker {worker.index}: {str(report.get('text', ''))[:1000]}")
+        self._wake()
+
+    def _exit(self, worker: WorkerProcess, status: int) -> None:
+        generation = self._generations.present
+        self._generations.worker_gone(worker.index, worker.generation or (generation.number if generation else 0))
+        if worker in self.leaving:
+            self.leaving.remove(worker)
+        elif not self.stopping and self.workers.get(worker.index) is worker:
+            self._spawn(self._restart(worker, status))
+        self._wake()
+
+    async def _restart(self, worker: WorkerProcess, status: int) -> None:
+        index, now = worker.index, time.monotonic()
+        deaths = [at for at in self._deaths.get(index, []) if now - at < CALM]
+        self._deaths[index] = [*deaths, now]
+        delay = BACKOFF[min(len(deaths), len(BACKOFF) - 1)]
+        when = f"in {delay:g} s" if delay else "now"
+        self._tell("alert", f"worker {index} (pid {worker.pid}) {describe_exit(status)}; a new one starts {when}")
+        await asyncio.sleep(delay)
+        if index < self._wanted and not self.stopping:
+            try:
+                await self._start(index)
+            except StartError as error:
+                self._tell("alert", str(error))
+                await self._restart(worker, status)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _wake(self) -> None:
+        async def notify() -> None:
+            async with self._changed:
+                self._changed.notify_all()
+
+        self._spawn(notify())

@@ -1,0 +1,167 @@
+"""Listening sockets: made once per address, kept over reloads and workers, so that no connection is lost.
+
+The supervisor's copy keeps the port; workers hold duplicates. Sockets that systemd passed (sd_listen_fds(3)) are taken
+when their address fits. Accepts nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+
+from ferryman.errors import StartError
+from ferryman.plan import Address, Listener, Plan
+
+Key = str
+"""An address as text, the same over all plans: what a socket is known by."""
+
+
+def addresses(listener: Listener) -> Iterator[tuple[Key, Address]]:
+    """Each single address of a listener, port ranges spread out."""
+    for address in listener.bind:
+        for port in range(address.port, max(address.last_port, address.port) + 1):
+            single = Address(address.family, address.host, port, v6only=address.v6only)
+            yield str(single), single
+
+
+def wanted(plan: Plan) -> dict[Key, tuple[Address, Listener]]:
+    """Everything a plan listens on."""
+    return {key: (address, listener) for listener in plan.listeners for key, address in addresses(listener)}
+
+
+class Sockets:
+    """The sockets that are open now, by key."""
+
+    def __init__(self, inherited: Mapping[Key, socket.socket] | None = None) -> None:
+        self.open: dict[Key, socket.socket] = {}
+        self._inherited = dict(inherited or {})
+        self._made_paths: dict[Key, tuple[str, int]] = {}  # Unix sockets we made: path and inode
+
+    def prepare(self, plan: Plan) -> dict[Key, socket.socket]:
+        """Bind what `plan` wants beyond what is open. All or nothing; nothing else changes until `adopt`.
+
+        Raises StartError naming every address that cannot be had.
+        """
+        fresh: dict[Key, socket.socket] = {}
+        problems: list[str] = []
+        for key, (address, listener) in wanted(plan).items():
+            if key in self.open:
+                continue
+            try:
+                fresh[key] = self._inherited.pop(key, None) or bind(address, listener.backlog)
+            except OSError as error:
+                problems.append(f"listener {listener.name}: cannot listen on {key}: {_why(error, address)}")
+        if problems:
+            for sock in fresh.values():
+                sock.close()
+            raise StartError("\n".join(problems))
+        return fresh
+
+    def adopt(self, plan: Plan, fresh: Mapping[Key, socket.socket]) -> None:
+        """Make `plan` the one that counts: add what `prepare` gave, close what it does not want any more."""
+        keep = wanted(plan)
+        for key in [key for key in self.open if key not in keep]:
+            self._close(key)
+        self.open.update(fresh)
+        for key in fresh:
+            address = keep[key][0]
+            if address.family == "unix":
+                self._made_paths[key] = (address.host, os.stat(address.host).st_ino)
+        for key, (_, listener) in keep.items():
+            # a changed backlog applies to open sockets too: listen(2) may be called again
+            self.open[key].listen(listener.backlog or socket.SOMAXCONN)
+
+    def close(self) -> None:
+        for key in list(self.open):
+            self._close(key)
+
+    def _close(self, key: Key) -> None:
+        self.open.pop(key).close()
+        path, inode = self._made_paths.pop(key, ("", 0))
+        if path:
+            try:
+                if os.stat(path).st_ino == inode:  # not one that somebody else put in its place
+                    os.unlink(path)
+            except OSError:
+                return  # gone, or not ours to remove any more (root was dropped): harmless, the next start replaces it
+
+
+def bind(address: Address, backlog: int) -> socket.socket:
+    """A listening, non-blocking socket. Raises OSError."""
+    family = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}.get(address.family, socket.AF_UNIX)
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_UNIX:
+            path = address.host if address.family == "unix" else "\0" + address.host
+            if address.family == "unix":
+                remove_stale(path)
+            sock.bind(path)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # accepted sockets inherit it, which saves a system call for each
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.v6only))
+            sock.bind((address.host, address.port))
+        sock.listen(backlog or socket.SOMAXCONN)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def remove_stale(path: str) -> None:
+    """Remove a Unix socket that nobody listens on any more. Raises OSError (EADDRINUSE) if somebody does."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, f"{path} exists and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        code = probe.connect_ex(path)
+    if code == errno.ECONNREFUSED:
+        os.unlink(path)
+    elif code != errno.ENOENT:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def from_systemd(environment: Mapping[str, str]) -> dict[Key, socket.socket]:
+    """Stream sockets that systemd listens on for us, by key (sd_listen_fds(3))."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    result: dict[Key, socket.socket] = {}
+    for descriptor in range(3, 3 + int(environment.get("LISTEN_FDS", "0"))):
+        sock = socket.socket(fileno=descriptor)
+        if sock.type != socket.SOCK_STREAM:
+            sock.detach()
+            continue
+        sock.setblocking(False)
+        os.set_inheritable(descriptor, False)
+        name = sock.getsockname()
+        if sock.family == socket.AF_UNIX:
+            address = Address("abstract", name[1:].decode()) if isinstance(name, bytes) else Address("unix", name)
+        else:
+            family = "inet" if sock.family == socket.AF_INET else "inet6"
+            if family == "inet6":
+                only = bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+                address = Address(family, name[0], name[1], v6only=only)
+            else:
+                address = Address(family, name[0], name[1])
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        result[str(address)] = sock
+    return result
+
+
+def _why(error: OSError, address: Address) -> str:
+    if error.errno == errno.EACCES and 0 < address.port < 1024:
+        return "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use by another process (ss -ltnp shows which)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address (ip address shows those it has)"
+    if address.family == "unix" and error.errno == errno.ENOENT:
+        return "its folder does not exist"
+    return error.strerror or str(error)

@@ -1,0 +1,426 @@
+"""The supervisor: starts everything, keeps it running, changes plans, and stops it. The one place where parts meet.
+
+Called by cli (`run`). What it owns outlives any single plan: listening sockets, workers, server states, sums of
+counters. A reload is prepared completely (read, compiled, bound, opened) before anything changes; if a step fails, the
+present plan stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ferryman
+from ferryman.controlplane import control, identity, sockets, systemd, totals
+from ferryman.controlplane.backendstate import BackendState, usable
+from ferryman.controlplane.fleet import Fleet
+from ferryman.controlplane.generations import Generations
+from ferryman.controlplane.health import Health
+from ferryman.controlplane.logs import Journal, LogFiles
+from ferryman.controlplane.pages import pages_app
+from ferryman.controlplane.rates import Rates
+from ferryman.controlplane.resolver import Resolver
+from ferryman.controlplane.runtime import RuntimeServer
+from ferryman.controlplane.serverstate import Admin, ServerState
+from ferryman.controlplane.snapshot import Snapshot, take
+from ferryman.controlplane.sockets import Sockets
+from ferryman.controlplane.web import WebServer
+from ferryman.errors import StartError
+from ferryman.plan import Plan
+
+Loader = Callable[[], "LoadResult"]
+"""Reads the configuration again, for a reload."""
+
+SAMPLE: Final = 1.0
+"""Seconds between looks at the counters for rates."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A plan, or None if the text has errors; what to tell the operator either way."""
+
+    plan: Plan | None
+    messages: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How it was called. `control`: path of the control socket ("": the plan's, or the default)."""
+
+    control: str = ""
+    foreground: bool = True
+    ready: Callable[[], None] | None = None
+
+
+def run(plan: Plan, loader: Loader, options: Options) -> int:
+    """Run until stopped; the exit status. Raises StartError when this machine cannot run the plan."""
+    return asyncio.run(Supervisor(plan, loader, options).main())
+
+
+class Supervisor:
+    """Also the view that pages and commands read (snapshot.View), and what they act on (runtime.Operator)."""
+
+    def __init__(self, plan: Plan, loader: Loader, options: Options) -> None:
+        self.plan = plan
+        self.started_at = time.time()
+        self.pid = os.getpid()
+        self.version = ferryman.__version__
+        self.stopping = False
+        self.rates = Rates()
+        self.states: list[ServerState] = []
+        self.backend_states: list[BackendState] = []
+        self.generations = Generations()
+        self.sockets = Sockets(sockets.from_systemd(os.environ))
+        self._loader = loader
+        self._options = options
+        self._journal = Journal(plan.settings.log, foreground=options.foreground)
+        self._logs = LogFiles()
+        self.fleet = Fleet(self.generations, self.sockets, self, self._tell)
+        self._health = Health(self._server_changed, self._journal.check_result)
+        self._resolver = Resolver(self._addresses_changed)
+        self._servers: list[WebServer] = []  # the present plan's pages
+        self._identity = identity.Identity()
+        self._end = asyncio.Event()
+        self._drain = False
+        self._reloading = asyncio.Lock()
+
+    # its life
+
+    async def main(self) -> int:
+        """Start, run, stop."""
+        _raise_descriptor_limit()
+        with contextlib.ExitStack() as cleanup:
+            control_server = await self._start(cleanup)
+            ticker = asyncio.create_task(self._tick())
+            try:
+                await self._run_until_stopped()
+            finally:
+                ticker.cancel()
+                await self._stop(control_server)
+        return 0
+
+    async def _start(self, cleanup: contextlib.ExitStack) -> WebServer:
+        settings = self.plan.settings
+        fresh = self.sockets.prepare(self.plan)
+        cleanup.callback(self.sockets.close)
+        self._logs.follow(self.plan.log_targets)
+        control_path = self._options.control or settings.control or control.default_path()
+        control_socket = cleanup.enter_context(_unix_listener(control_path))
+        runtime = RuntimeServer(self, settings.runtime_timeout)
+        for spec in settings.runtime_sockets:
+            sock = sockets.bind(spec.address, 0)
+            identity.hand_over(spec)
+            await asyncio.start_unix_server(runtime.handler(spec.level), sock=sock)
+        if settings.pidfile:
+            cleanup.enter_context(_pidfile(settings.pidfile))
+        self._identity = identity.resolve(settings)
+        self._identity.assume(control_path)
+        self._adopt(self.plan)
+        self.sockets.adopt(self.plan, fresh)
+        await self.fleet.resize(settings.workers)
+        await self.fleet.confirmed()
+        await self._serve_pages()
+        self._health.start()
+        self._resolver.start()
+        control_server = WebServer(control.control_app(self))
+        await control_server.start([control_socket])
+        self._hear_signals()
+        systemd.notify("READY=1", f"MAINPID={os.getpid()}", f"STATUS={len(self.plan.listeners)} listeners")
+        self._journal.notice(f"ferryman {self.version} is ready (pid {self.pid}, {settings.workers} workers)")
+        if self._options.ready is not None:
+            self._options.ready()
+        return control_server
+
+    async def _run_until_stopped(self) -> None:
+        await self._end.wait()
+        self.stopping = True
+        systemd.notify("STOPPING=1")
+        if self._drain:
+            limit = self.plan.settings.drain_timeout
+            self._journal.notice("draining: nothing new is accepted, what is open may end")
+            self.sockets.close()
+            drained = asyncio.create_task(self.fleet.drain(limit))
+            self._end.clear()
+            stop_now = asyncio.create_task(self._end.wait())
+            await asyncio.wait({drained, stop_now}, return_when=asyncio.FIRST_COMPLETED)
+            stop_now.cancel()
+            if not drained.done():
+                drained.cancel()
+            elif not drained.result():
+                self._journal.warning(f"not all connections ended within {limit:g} s; the rest is cut")
+
+    async def _stop(self, control_server: WebServer) -> None:
+        self.stopping = True
+        self._health.stop()
+        self._resolver.stop()
+        await self.fleet.stop()
+        for server in [*self._servers, control_server]:
+            await server.stop()
+        self._journal.notice("ferryman has stopped")
+        self._logs.close()
+
+    def begin_stop(self, drain: bool) -> None:
+        """Ask for the end: at once, or when the last connection has ended. Asking for a drain twice changes nothing."""
+        if drain and self._drain:
+            return
+        self._drain = drain
+        self._end.set()
+
+    def _hear_signals(self) -> None:
+        """As HAProxy: TERM and INT stop, USR1 drains, HUP and USR2 reload (and reopen log files)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.begin_stop, False)
+        loop.add_signal_handler(signal.SIGUSR1, self.begin_stop, True)
+        tasks: set[asyncio.Task[Any]] = set()
+
+        def reload() -> None:
+            task = asyncio.create_task(self.reload())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            loop.add_signal_handler(number, reload)
+
+    async def _tick(self) -> None:
+        watchdog = systemd.watchdog_interval()
+        while True:
+            self.generations.forget_ended()
+            self.rates.sample(totals.total(self.plan, self.regions, self.carried), time.monotonic())
+            if watchdog is not None:
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(min(SAMPLE, watchdog or SAMPLE))
+
+    # plans
+
+    async def reload(self) -> tuple[bool, list[str]]:
+        """Read the configuration again and follow it. False: the present plan stays, the messages say why."""
+        async with self._reloading:
+            if self.stopping:
+                return False, ["ferryman is stopping"]
+            systemd.reloading()
+            try:
+                ok, messages = await self._reload()
+            finally:
+                systemd.notify("READY=1")
+            for message in messages:
+                (self._journal.warning if ok else self._journal.alert)(message)
+            self._journal.notice("reloaded" if ok else "not reloaded: the present configuration stays")
+            return ok, messages
+
+    async def _reload(self) -> tuple[bool, list[str]]:
+        result = await asyncio.to_thread(self._loader)
+        if result.plan is None:
+            return False, result.messages
+        messages = [*result.messages, *_needs_restart(self.plan, result.plan)]
+        try:
+            fresh = self.sockets.prepare(result.plan)
+        except StartError as error:
+            return False, [*messages, *str(error).splitlines()]
+        self.plan = result.plan
+        self._logs.follow(self.plan.log_targets)
+        self._journal.follow(self.plan.settings.log)
+        self._adopt(self.plan)
+        self.sockets.adopt(self.plan, fresh)
+        self.fleet.follow()
+        await self.fleet.resize(self.plan.settings.workers)
+        try:
+            await self.fleet.confirmed()
+        except StartError as error:
+            messages.append(str(error))
+        await self._serve_pages()
+        return True, messages
+
+    def _adopt(self, plan: Plan) -> None:
+        """Server and backend states for `plan`: kept by name, made where they are new."""
+        servers = {(state.server.backend, state.server.name): state for state in self.states}
+        backends = dict(zip([b.name for b in self._adopted_backends], self.backend_states, strict=True))
+        states: list[ServerState] = []
+        for server in plan.servers:
+            state = servers.get((server.backend, server.name))
+            if state is None or state.server.address != server.address:
+                state = ServerState.new(server)
+            else:
+                state.adopt(server)
+            states.append(state)
+        self.states = states
+        self.backend_states = [backends.get(b.name) or BackendState(time.time()) for b in plan.backends]
+        self._adopted_backends = plan.backends
+        self.generations.begin(plan, plan.settings.workers)
+        self._health.update(states)
+        self._resolver.update(states)
+
+    _adopted_backends: tuple[Any, ...] = ()
+
+    async def _serve_pages(self) -> None:
+        for server in self._servers:
+            await server.stop()
+        self._servers = []
+        for listener in self.plan.listeners:
+            if listener.pages is None:
+                continue
+            server = WebServer(pages_app(listener.pages, self))
+            await server.start([self.sockets.open[key] for key, _ in sockets.addresses(listener)])
+            self._servers.append(server)
+
+    # what servers do
+
+    def _server_changed(self, state: ServerState) -> None:
+        """Health or an operator changed what a server takes."""
+        self.fleet.broadcast("weights", self.weights())
+        backend = next(b for b in self.plan.backends if b.name == state.server.backend)
+        members = [self.states[server.id] for server in backend.servers]
+        sessions = totals.total(self.plan, self.regions, self.carried)
+        self._journal.server_changed(state, members, sessions)
+        if self.backend_states[backend.id].note(usable(members), time.time()) and not usable(members):
+            self._journal.emerg(f"backend {backend.name} has no server available!")
+        if state.server.close_on_down and not state.up:
+            self.fleet.broadcast("kill_server", state.server.id)
+
+    def _addresses_changed(self, state: ServerState) -> None:
+        self.fleet.broadcast("addresses", {state.server.id: list(state.addresses)})
+
+    # what the fleet must know (fleet.Orders)
+
+    def weights(self) -> dict[int, int]:
+        return {state.server.id: state.effective_weight for state in self.states}
+
+    def addresses(self) -> dict[int, list[str]]:
+        return {s.server.id: list(s.addresses) for s in self.states if s.server.address.family == "name"}
+
+    def log_descriptors(self) -> Sequence[int]:
+        return self._logs.descriptors
+
+    def confinement(self) -> tuple[str, int | None, int | None]:
+        return self.plan.settings.chroot, self._identity.uid, self._identity.gid
+
+    # what is shown (snapshot.View)
+
+    @property
+    def regions(self) -> Sequence[memoryview]:
+        return self.generations.present.regions if self.generations.present else []
+
+    @property
+    def carried(self) -> totals.Totals:
+        return self.generations.carried
+
+    @property
+    def worker_pids(self) -> Sequence[int]:
+        return self.fleet.pids
+
+    def snapshot(self) -> Snapshot:
+        return take(self)
+
+    def _tell(self, level: str, text: str) -> None:
+        (self._journal.alert if level == "alert" else self._journal.notice)(text)
+
+    # what operators may do (runtime.Operator)
+
+    def view(self) -> Supervisor:
+        return self
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Every live connection; ids are unique over workers: worker number and the worker's own."""
+        rows: list[dict[str, Any]] = []
+        for worker, answer in await self.fleet.ask_all("sessions"):
+            for row in answer.get("sessions", []):
+                rows.append({**row, "id": f"{worker.index}.{row['id']}", "worker": worker.index})
+        return rows
+
+    async def kill(self, ids: Sequence[str]) -> int:
+        """End connections by id; how many there were."""
+        by_worker: dict[int, list[int]] = {}
+        for name in ids:
+            worker, _, number = name.partition(".")
+            if worker.isdigit() and number.isdigit():
+                by_worker.setdefault(int(worker), []).append(int(number))
+        count = 0
+        for worker in [*self.fleet.workers.values(), *self.fleet.leaving]:
+            if numbers := by_worker.get(worker.index):
+                answer = await worker.ask("kill", numbers)
+                count += answer["count"] if answer else 0
+        return count
+
+    def set_admin(self, server_id: int, admin: Admin) -> None:
+        state = self.states[server_id]
+        if state.admin != admin:
+            state.admin = admin
+            state.changed_at = time.time()
+            self._health.update(self.states)
+            self._server_changed(state)
+
+    def set_weight(self, server_id: int, weight: int) -> None:
+        self.states[server_id].weight = weight
+        self.fleet.broadcast("weights", self.weights())
+
+    def clear_counters(self, everything: bool) -> None:
+        totals.clear_maxima(self.plan, self.regions, self.generations.gone)
+        self.rates.clear_maxima()
+
+
+def _needs_restart(old: Plan, new: Plan) -> list[str]:
+    names = ("user", "group", "chroot", "pidfile", "control", "runtime_sockets")
+    return [
+        f"global.{name} changed: it takes effect at the next start"
+        for name in names
+        if getattr(old.settings, name) != getattr(new.settings, name)
+    ]
+
+
+def _raise_descriptor_limit() -> None:
+    """Two descriptors per connection, more for pipes: take what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def _unix_listener(path: str) -> Iterator[socket.socket]:
+    """A listening socket that only its owner may use. Raises StartError."""
+    folder = os.path.dirname(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        sockets.remove_stale(path)
+        mask = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(mask)
+        sock.listen()
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"control socket {path}: {error.strerror}; another ferryman may be running, --control PATH names another"
+        ) from None
+    try:
+        yield sock
+    finally:
+        sock.close()
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def _pidfile(path: str) -> Iterator[None]:
+    """Our process number in a file, emptied at the end (its folder may be out of reach by then). Raises StartError."""
+    try:
+        file = open(path, "w")  # noqa: SIM115 - kept open to be emptied after root was dropped
+    except OSError as error:
+        raise StartError(f"pidfile {path}: {error.strerror}; --set global.pidfile=PATH names another") from None
+    with file:
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            file.truncate(0)

@@ -1,0 +1,63 @@
+"""Runs a Starlette application on sockets the supervisor owns: the stats pages and the control API.
+
+uvicorn serves; what it would do on its own as a main program (signals, logging set-up, closing sockets) is not wanted
+here. Knows nothing of what the applications say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+_HEAD_LIMIT: Final = 16 * 1024  # bytes of a request head
+_CONNECTIONS: Final = 256  # at once; more are answered 503
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers: the supervisor has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class WebServer:
+    """One application on some listening sockets. The sockets stay the caller's; duplicates are served."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            http="h11",
+            ws="none",
+            h11_max_incomplete_event_size=_HEAD_LIMIT,
+            limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+            server_header=False,
+            proxy_headers=False,
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve from now on."""
+        self._task = asyncio.create_task(self._server.serve([sock.dup() for sock in sockets]))
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0.005)
+        if self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Answer what is being answered, then end."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task

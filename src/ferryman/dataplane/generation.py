@@ -1,0 +1,211 @@
+"""A plan in use by one worker: its counters, balancers, addresses and queues.
+
+A reload brings a new generation; connections keep the one they began with until they end. Made by worker, used by
+session, dial and the accept loop. Counts; decides nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ferryman.dataplane import counters
+from ferryman.dataplane.logwriter import LogWriter
+from ferryman.dataplane.balance import Balancer
+from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.record import Record
+from ferryman.plan import Backend, Listener, Plan, Server
+
+if TYPE_CHECKING:
+    from ferryman.dataplane.session import Session
+
+Target = tuple[int, str]
+"""Address family and numeric host (or path of a Unix socket)."""
+
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX, "abstract": socket.AF_UNIX}
+
+# hot path: enum members bound once as plain ints
+_NOW, _MAX, _TOTAL = int(Cell.SESSIONS_NOW), int(Cell.SESSIONS_MAX), int(Cell.SESSIONS)
+_IN, _OUT, _LAST = int(Cell.BYTES_IN), int(Cell.BYTES_OUT), int(Cell.LAST_SESSION)
+
+
+class Generation:
+    """`cells`: the counters of all workers for this plan; worker `index` writes only its own stretch of them."""
+
+    def __init__(self, number: int, plan: Plan, cells: memoryview, index: int, logs: Sequence[LogWriter]) -> None:
+        self.number = number
+        self.plan = plan
+        self.cells = cells
+        self.stride = counters.size(plan) // 8
+        self.start = index * self.stride
+        self.workers = len(cells) // self.stride
+        self.logs = logs  # by listener id
+        self.live = 0  # connections of this worker that began with this plan and have not ended
+        self.balancers = [Balancer(backend) for backend in plan.backends]
+        self.backends = {backend.name: backend for backend in plan.backends}
+        self.queues: list[deque[Session]] = [deque() for _ in plan.backends]
+        self.usable: dict[str, int] = {}
+        self.targets: list[tuple[Target, ...]] = [_fixed_targets(server) for server in plan.servers]
+        self._listener_base = [self.start + counters.listener_base(plan, i) for i in range(len(plan.listeners))]
+        self._backend_base = [self.start + counters.backend_base(plan, i) for i in range(len(plan.backends))]
+        self._server_base = [self.start + counters.server_base(plan, i) for i in range(len(plan.servers))]
+        self._process_base = self.start + counters.process_base(plan)
+        self.set_weights({server.id: server.weight for server in plan.servers if not server.disabled})
+
+    def set_weights(self, weights: Mapping[int, int]) -> None:
+        """What each server may take from now on (server id -> effective weight; absent: nothing)."""
+        for backend, balancer in zip(self.plan.backends, self.balancers, strict=True):
+            balancer.update(weights)
+            self.usable[backend.name] = balancer.usable
+
+    def set_addresses(self, server_id: int, hosts: Sequence[str]) -> None:
+        """What a server's name resolves to now, IPv6 first and the families taking turns (RFC 8305 section 4)."""
+        six = [(int(socket.AF_INET6), host) for host in hosts if ":" in host]
+        four = [(int(socket.AF_INET), host) for host in hosts if ":" not in host]
+        mixed: list[Target] = []
+        while six or four:
+            if six:
+                mixed.append(six.pop(0))
+            if four:
+                mixed.append(four.pop(0))
+        self.targets[server_id] = tuple(mixed)
+
+    # counting: one writer per cell, so plain additions do
+
+    def accepted(self, record: Record) -> None:
+        """A connection came."""
+        self.live += 1
+        cells = self.cells
+        base = self._listener_base[record.listener.id]
+        cells[base + _TOTAL] += 1
+        cells[base + _LAST] = int(record.wall)
+        now = cells[base + _NOW] = cells[base + _NOW] + 1
+        if now > cells[base + _MAX]:
+            cells[base + _MAX] = now
+        base = self._process_base
+        cells[base + _TOTAL] += 1
+        now = cells[base + _NOW] = cells[base + _NOW] + 1
+        if now > cells[base + _MAX]:
+            cells[base + _MAX] = now
+
+    def routed(self, backend: Backend, wall: float) -> None:
+        """It was given to a backend."""
+        self._begin(self._backend_base[backend.id], wall)
+
+    def assigned(self, server: Server, wall: float) -> None:
+        """A server was chosen for it (again after each redispatch; `unassigned` before the next)."""
+        self._begin(self._server_base[server.id], wall)
+
+    def _begin(self, base: int, wall: float) -> None:
+        cells = self.cells
+        cells[base + _TOTAL] += 1
+        cells[base + _LAST] = int(wall)
+        now = cells[base + _NOW] = cells[base + _NOW] + 1
+        if now > cells[base + _MAX]:
+            cells[base + _MAX] = now
+
+    def unassigned(self, server: Server) -> None:
+        self.cells[self._server_base[server.id] + _NOW] -= 1
+
+    def ended(self, record: Record, counted_in: int, counted_out: int) -> None:
+        """It is over. `counted_*`: bytes that `moved` has counted already."""
+        self.live -= 1
+        cells = self.cells
+        cells[self._process_base + _NOW] -= 1
+        listener = self._listener_base[record.listener.id]
+        cells[listener + _NOW] -= 1
+        if record.backend is None:
+            return
+        backend = self._backend_base[record.backend.id]
+        cells[backend + _NOW] -= 1
+        bases = [listener, backend]
+        if record.server is not None:
+            server = self._server_base[record.server.id]
+            cells[server + _NOW] -= 1
+            bases.append(server)
+        received, sent = record.bytes_in - counted_in, record.bytes_out - counted_out
+        total = max(record.total_ms, 0)
+        for base in bases:
+            if received:
+                cells[base + _IN] += received
+            if sent:
+                cells[base + _OUT] += sent
+            if total:
+                cells[base + Cell.TOTAL_MS] += total
+            if record.connect_ms > 0:
+                cells[base + Cell.CONNECT_MS] += record.connect_ms
+            if record.code != "--":
+                self._ended_badly(base, record)
+
+    def _ended_badly(self, base: int, record: Record) -> None:
+        cells = self.cells
+        if record.how == "timeout":
+            cells[base + Cell.TIMEOUTS] += 1
+        if record.code[0] in "Cc":
+            cells[base + Cell.CLIENT_ABORTS] += 1
+        elif record.code == "SD":
+            cells[base + Cell.SERVER_ABORTS] += 1
+
+    def moved(self, record: Record, received: int, sent: int) -> None:
+        """Bytes of a live connection, counted while it lives so that pages show them."""
+        cells = self.cells
+        bases = [self._listener_base[record.listener.id]]
+        if record.backend is not None:
+            bases.append(self._backend_base[record.backend.id])
+        if record.server is not None:
+            bases.append(self._server_base[record.server.id])
+        for base in bases:
+            cells[base + _IN] += received
+            cells[base + _OUT] += sent
+
+    def count(self, record: Record, cell: Cell, amount: int = 1) -> None:
+        """Add to a cell of the listener, and of backend and server as far as they are known."""
+        self.cells[self._listener_base[record.listener.id] + cell] += amount
+        if record.backend is not None:
+            self.cells[self._backend_base[record.backend.id] + cell] += amount
+        if record.server is not None:
+            self.cells[self._server_base[record.server.id] + cell] += amount
+
+    def listener_count(self, listener: Listener, cell: Cell) -> None:
+        self.cells[self._listener_base[listener.id] + cell] += 1
+
+    def queue_gauge(self, backend: Backend) -> None:
+        """Let the backend's queue length be seen."""
+        base = self._backend_base[backend.id]
+        length = len(self.queues[backend.id])
+        self.cells[base + Cell.QUEUE_NOW] = length
+        if length > self.cells[base + Cell.QUEUE_MAX]:
+            self.cells[base + Cell.QUEUE_MAX] = length
+
+    # reading: the sum over all workers
+
+    def server_load(self, server_id: int) -> int:
+        """Connections a server has now, over all workers."""
+        return self._sum(self._server_base[server_id] - self.start + _NOW)
+
+    def listener_load(self, listener_id: int) -> int:
+        return self._sum(self._listener_base[listener_id] - self.start + _NOW)
+
+    def backend_load(self, backend_id: int) -> int:
+        return self._sum(self._backend_base[backend_id] - self.start + _NOW)
+
+    def process_load(self) -> int:
+        return self._sum(self._process_base - self.start + _NOW)
+
+    def _sum(self, offset: int) -> int:
+        cells, stride = self.cells, self.stride
+        if self.workers == 1:
+            return int(cells[offset])
+        return sum(cells[worker * stride + offset] for worker in range(self.workers))
+
+
+def _fixed_targets(server: Server) -> tuple[Target, ...]:
+    """Where a server with a numeric address is; empty for names, which the supervisor resolves."""
+    address = server.address
+    family = _FAMILIES.get(address.family)
+    if family is None:
+        return ()
+    host = "\0" + address.host if address.family == "abstract" else address.host
+    return ((int(family), host),)

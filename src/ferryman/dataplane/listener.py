@@ -1,0 +1,102 @@
+"""Accepting: a listening descriptor in the loop, its limits, and what happens when descriptors run out.
+
+The descriptor is shared by all workers and watched with EPOLLEXCLUSIVE, so the kernel wakes one of them. A listener at
+its limit is paused, not refused: the excess waits in the kernel's backlog, as HAProxy's manual has it (maxconn).
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+from typing import TYPE_CHECKING, Final
+
+from ferryman.dataplane import fdio
+from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.session import Session
+from ferryman.plan import Listener
+
+if TYPE_CHECKING:
+    from ferryman.dataplane.worker import Worker
+
+BATCH: Final = 8  # connections taken per event: enough to keep the queue short, few enough to let tunnels have their turn
+BREATHER: Final = 0.1  # seconds without accepting once descriptors or memory ran out
+
+SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+PASSING: Final = frozenset(
+    {
+        errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EPERM, errno.ENETDOWN, errno.ENOPROTOOPT,
+        errno.EHOSTDOWN, errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT,
+    }
+)  # fmt: skip
+"""Errors of the connection that was to be accepted, not of the listener (accept(2), "Error handling")."""
+
+MASK: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+
+class Door:
+    """One listening descriptor. `paused_until`: inf while at a limit, a time while taking a breather, else 0."""
+
+    __slots__ = ("fd", "key", "listener", "paused", "resume_at", "worker")
+
+    def __init__(self, worker: Worker, key: str, listener: Listener, fd: int) -> None:
+        self.worker = worker
+        self.key = key  # what names the descriptor across plans
+        self.listener = listener
+        self.fd = fd
+        self.paused = False
+        self.resume_at = 0.0
+        worker.loop.watch(fd, self, MASK)
+
+    def event(self, mask: int) -> None:
+        """Somebody is at the door."""
+        worker, listener = self.worker, self.listener
+        for _ in range(BATCH):
+            if worker.at_limit(listener):
+                self.pause(0.0)
+                return
+            try:
+                accepted = fdio.accept(self.fd)
+            except OSError as error:
+                self._failed(error)
+                return
+            if accepted is None:
+                return
+            fd, host, port = accepted
+            session = Session(worker, listener, fd, host, port)
+            worker.begin(session)
+
+    def _failed(self, error: OSError) -> None:
+        if error.errno in PASSING:
+            return
+        self.worker.generation.listener_count(self.listener, Cell.ACCEPT_ERRORS)
+        if error.errno in SCARCE:
+            self.worker.carrier.pipes.empty()
+        self.worker.complain(f"listener {self.listener.name}: accept: {error.strerror}; pausing for a moment")
+        self.pause(self.worker.loop.now + BREATHER)
+
+    def pause(self, until: float) -> None:
+        """Stop accepting: until a time, or (0.0) until there is room again."""
+        if not self.paused:
+            self.paused = True
+            self.worker.paused.append(self)
+            self.worker.loop.epoll.unregister(self.fd)
+        self.resume_at = until
+
+    def unpause(self) -> None:
+        """Accept again; what came in the meantime is told at once (level-triggered)."""
+        self.paused = False
+        self.worker.loop.epoll.register(self.fd, MASK)
+
+    def close(self) -> None:
+        """Stop for good. The supervisor's copy of the descriptor decides whether the port is freed."""
+        if self in self.worker.paused:
+            self.worker.paused.remove(self)
+        if not self.paused:
+            self.worker.loop.epoll.unregister(self.fd)
+        self.worker.loop.close(self.fd)
+
+    def sweep(self, now: float) -> None:
+        """Paused doors are looked at on every tick (worker.paused), not here."""
+
+    def abort(self) -> None:
+        """A bug in a new connection's first step; the door stays open."""

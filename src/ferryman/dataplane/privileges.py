@@ -1,0 +1,75 @@
+"""Giving up what is no longer needed: root, the view of the file system, capabilities.
+
+Used by workers (which keep nothing) and by the supervisor (which keeps what binding ports and confining new workers
+needs). Linux only: prctl(2), capabilities(7). Looks no names up: users and groups come as numbers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+NET_BIND_SERVICE: Final = 10
+NET_ADMIN: Final = 12
+SYS_CHROOT: Final = 18
+
+_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_NAME: Final = 15
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_RAISE: Final = 2
+_VERSION_3: Final = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def name_process(name: str) -> None:
+    """What ps and top show (15 bytes at most)."""
+    _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def confine(chroot: str, uid: int | None, gid: int | None) -> None:
+    """For a worker: enter the chroot, become the user, keep no capability. Raises OSError."""
+    if chroot:
+        os.chroot(chroot)
+        os.chdir("/")
+    if gid is not None:
+        if os.geteuid() == 0:
+            os.setgroups([gid])
+        os.setresgid(gid, gid, gid)
+    if uid is not None:
+        os.setresuid(uid, uid, uid)
+    if uid:
+        set_capabilities(())
+
+
+def become(uid: int, gid: int, keep: Iterable[int]) -> None:
+    """For the supervisor: become the user, keep some capabilities, also over exec (for workers). Raises OSError."""
+    kept = tuple(keep)
+    _prctl(_PR_SET_KEEPCAPS, 1)
+    os.setgroups([gid])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    set_capabilities(kept)
+    for capability in kept:
+        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability)
+
+
+def set_capabilities(kept: Iterable[int]) -> None:
+    """Permitted, effective and inheritable: these and no others. Raises OSError."""
+    mask = sum(1 << capability for capability in kept)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    header = struct.pack("=Ii", _VERSION_3, 0)
+    data = struct.pack("=6I", low, low, low, high, high, high)
+    if _libc.capset(header, data) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"capset: {os.strerror(errno)}")
+
+
+def _prctl(option: int, *arguments: int) -> None:
+    values = [*arguments, 0, 0, 0, 0][:4]
+    if _libc.prctl(option, *(ctypes.c_ulong(value) for value in values)) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"prctl: {os.strerror(errno)}")

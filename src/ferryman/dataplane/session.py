@@ -1,0 +1,307 @@
+"""The journey of one connection: accepted, judged, looked at, routed, connected, and then handed to relay.
+
+`journey` is the story, read it first; everything else here serves it. A session is a coroutine that the worker's own
+loop resumes on every event that concerns it: something on the client's socket, on a socket being connected, a deadline,
+a place in a queue. It then looks at the world anew, so no wake-up can be lost or mistaken for another. When both sides
+are up the coroutine ends and the tunnel takes over both descriptors.
+
+Bytes of the client are only looked at (MSG_PEEK): what a rule has read still goes to the server untouched.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from math import inf
+from time import time
+from typing import TYPE_CHECKING, Final
+
+from ferryman.dataplane import dial, fdio
+from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.generation import Generation
+from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, suspend
+from ferryman.dataplane.record import How, Record
+from ferryman.dataplane.relay import Tunnel
+from ferryman.plan import Backend, Listener
+from ferryman.rules import decision
+from ferryman.rules.decision import Kind, Verdict
+from ferryman.rules.facts import ABSENT, UNKNOWN, Facts
+from ferryman.wire import clienthello
+from ferryman.wire.clienthello import Outcome
+
+if TYPE_CHECKING:
+    from ferryman.dataplane.worker import Worker
+
+PEEK: Final = 65536  # bytes of the client's first flight that rules may see
+_TCP_REPAIR: Final = 19  # linux/tcp.h; the socket module has no name for it
+
+
+class Session:
+    """One connection until it is a tunnel. `deadline` and `waiting` concern the present step only."""
+
+    __slots__ = (
+        "client_mask",
+        "coroutine",
+        "deadline",
+        "facts",
+        "fd",
+        "generation",
+        "granted",
+        "listener",
+        "record",
+        "server_mask",
+        "watched",
+        "worker",
+    )
+
+    def __init__(self, worker: Worker, listener: Listener, fd: int, host: str, port: int) -> None:
+        self.worker = worker
+        self.generation: Generation = worker.generation
+        self.listener = listener
+        self.fd = fd
+        self.record = Record(listener, host, port, time(), worker.loop.now)
+        self.facts: Facts | None = None
+        self.client_mask = 0  # all that epoll ever told of the client's socket
+        self.server_mask = 0  # and of the connected server's
+        self.deadline = inf  # monotonic; passed: `expired`
+        self.granted = False  # a place at a server was kept for it
+        self.watched = False
+        self.coroutine = self.journey()
+
+    # the story
+
+    async def journey(self) -> None:
+        """From accept to tunnel; ends early where the connection is refused or fails."""
+        listener = self.listener
+        if listener.connection:
+            verdict = decision.connection(listener.connection, self.learn())
+            if verdict.kind is not Kind.ACCEPT:
+                self.generation.listener_count(listener, Cell.DENIED_CONNECTION)
+                self.refuse(verdict, "PR")
+                return
+        backend = await self.route()
+        if backend is None:
+            return
+        record = self.record
+        record.backend = backend
+        self.generation.routed(backend, record.wall)
+        server_fd = await dial.reach(self, backend)
+        if server_fd >= 0:
+            self.carry(backend, server_fd)
+
+    async def route(self) -> Backend | None:
+        """Which backend; None: refused, and all is said and done."""
+        listener = self.listener
+        verdict = await self.sniff() if listener.inspect or listener.routes else None
+        if self.fd < 0:
+            return None
+        if verdict is None:
+            name = listener.default_backend
+            self.record.route = "default"
+        elif verdict.kind is Kind.ROUTE:
+            name = verdict.backend
+            self.record.route = verdict.where
+        else:
+            self.generation.listener_count(listener, Cell.DENIED_CONTENT)
+            self.refuse(verdict, "PR")
+            return None
+        backend = self.generation.backends.get(name)
+        if backend is None:
+            self.generation.listener_count(listener, Cell.CONNECT_ERRORS)
+            self.end("SC", "policy", "no backend for this connection", reset=True)
+        return backend
+
+    async def sniff(self) -> Verdict | None:
+        """Look at the client's first bytes until every rule that reads them can be decided, or nothing more will come."""
+        listener, facts = self.listener, self.learn()
+        if listener.needs_hello:
+            self.watch_client()
+            if listener.inspect_timeout is not None:
+                self.deadline = self.worker.loop.now + listener.inspect_timeout
+            else:
+                facts.final = True  # nothing is waited for
+        else:
+            facts.final = True
+        lowered = False
+        while True:
+            if listener.needs_hello and not facts.final:
+                await suspend()
+                lowered = self.look(facts) or lowered
+                if self.client_mask & ERR:
+                    self.end("CR", "rst", "client: connection reset while its first bytes were awaited")
+                    return None
+                if self.client_mask & HANGUP and not facts.data:
+                    self.end("CR", "fin", "client: closed without having sent anything")
+                    return None
+            verdict = decision.inspect(listener.inspect, facts)
+            if verdict.kind is Kind.ACCEPT:
+                backends = self.generation.backends
+                verdict = decision.route(listener.routes, listener.default_backend, facts, backends)
+            if verdict.kind is not Kind.WAIT:
+                break
+        if lowered:
+            fdio.rcvlowat(self.fd, 1)
+        self.deadline = inf
+        self.note(facts)
+        return verdict
+
+    def carry(self, backend: Backend, server_fd: int) -> None:
+        """Both sides are up: from here on it is a tunnel."""
+        record, listener, worker = self.record, self.listener, self.worker
+        limit = backend.tunnel_timeout
+        if limit is None:
+            limit = min(listener.client_timeout or inf, backend.server_timeout or inf)
+        tunnel = Tunnel(worker.carrier, record, self.generation, self.fd, server_fd, limit)
+        table = worker.loop.table
+        table[self.fd] = tunnel.client
+        table[server_fd] = tunnel.server
+        log = self.generation.logs[listener.id]
+        if log.early and listener.log.format != "connect":
+            log.started(record)
+        # edges already told are not told again: what has come is moved now, the rest when it comes
+        tunnel.server.watched = True  # it was watched for OUT while it was being connected
+        for end, mask in ((tunnel.client, self.client_mask), (tunnel.server, self.server_mask)):
+            if mask & HANGUP:
+                end.hung = True
+            if mask & (IN | HANGUP) and end.fd >= 0:
+                end.carry()
+
+    # what it knows
+
+    def learn(self) -> Facts:
+        """The facts so far; made when first asked for, since most connections through plain listeners need none."""
+        if self.facts is None:
+            record, listener = self.record, self.listener
+            record.local_host, record.local_port = fdio.sockname(self.fd)
+            self.facts = Facts(
+                client_address=record.client_host,
+                client_port=record.client_port,
+                local_address=record.local_host,
+                local_port=record.local_port,
+                listener=listener.name,
+                time=record.wall,
+                captures=[None] * listener.capture_slots,
+                usable_servers=self.generation.usable,
+            )
+        return self.facts
+
+    def look(self, facts: Facts) -> bool:
+        """Peek at what has come and read the hello in it. True: the low-water mark was raised to wait for the rest."""
+        expired = self.worker.loop.now >= self.deadline
+        lowered = False
+        if self.client_mask & (IN | HANGUP):
+            try:
+                data = fdio.peek(self.fd, PEEK)
+            except OSError:
+                self.client_mask |= ERR
+                return False
+            if data is not None and (data or self.client_mask & HANGUP):
+                facts.data = data
+                answer = clienthello.parse(data)
+                if isinstance(answer, clienthello.ClientHello):
+                    facts.hello = answer
+                elif answer is not Outcome.NEED_MORE or self.client_mask & HANGUP:
+                    facts.hello = ABSENT
+                elif len(data) >= PEEK:
+                    facts.hello = ABSENT
+                    expired = True
+                elif missing := clienthello.missing(data):
+                    fdio.rcvlowat(self.fd, len(data) + missing)
+                    lowered = True
+        if expired or self.client_mask & HANGUP:
+            facts.final = True
+        return lowered
+
+    def note(self, facts: Facts) -> None:
+        """Keep for the log and the counters what was learned."""
+        record = self.record
+        if facts.captures:
+            record.captures = facts.captures
+        hello = facts.hello
+        if isinstance(hello, clienthello.ClientHello):
+            record.sni = hello.sni
+            record.alpn = ",".join(hello.alpn) or None
+            self.generation.listener_count(self.listener, Cell.HELLOS)
+        elif self.listener.needs_hello and (hello is ABSENT or hello is UNKNOWN):
+            self.generation.listener_count(self.listener, Cell.BAD_HELLOS)
+
+    def watch_client(self) -> None:
+        """Let the loop tell of the client's socket."""
+        if not self.watched:
+            self.watched = True
+            self.worker.loop.watch(self.fd, self, EDGE)
+
+    @property
+    def expired(self) -> bool:
+        return self.worker.loop.now >= self.deadline
+
+    # how it is driven
+
+    def start(self) -> None:
+        """Begin; called once by the accept loop."""
+        self.worker.waiting[self] = None
+        self.resume()
+
+    def event(self, mask: int) -> None:
+        self.client_mask |= mask
+        self.resume()
+
+    def resume(self) -> None:
+        """Let the journey go on."""
+        if self.fd < 0:
+            return
+        try:
+            self.coroutine.send(None)
+        except StopIteration:
+            self.worker.waiting.pop(self, None)
+        except Exception:
+            self.abort()
+            raise
+
+    def sweep(self, now: float) -> None:
+        """Sessions are looked at on every tick (worker.waiting), not here."""
+
+    def abort(self) -> None:
+        self.end("I-", "error", "internal error", reset=True)
+
+    # how it ends without a tunnel
+
+    def refuse(self, verdict: Verdict, code: str) -> None:
+        """A rule refused it."""
+        self.record.route = verdict.where
+        if verdict.kind is Kind.DROP:
+            _go_silent(self.fd)
+        self.end(code, "policy", verdict.reason)
+
+    def end(self, code: str, how: How, reason: str, reset: bool = False) -> None:
+        """Close the client's side and account for the connection. `reset`: by RST."""
+        if self.fd < 0:
+            return
+        worker, record = self.worker, self.record
+        record.code, record.how, record.reason = code, how, reason
+        record.total_ms = int((worker.loop.now - record.start) * 1000)
+        if reset:
+            fdio.linger_reset(self.fd)
+        if self.watched:
+            worker.loop.close(self.fd)
+        else:
+            fdio.close(self.fd)
+        self.fd = -1
+        worker.waiting.pop(self, None)
+        worker.over(self.generation, record, 0, 0)
+
+
+def _go_silent(fd: int) -> None:
+    """Let the close to come say nothing to the client, as far as this process may.
+
+    With CAP_NET_ADMIN by TCP_REPAIR (closing in repair mode sends nothing); else the packet gets a hop limit of 1 and
+    dies at the first router.
+    """
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+        except OSError:
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+            elif sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)

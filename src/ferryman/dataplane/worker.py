@@ -1,0 +1,372 @@
+"""A worker process: takes plans and orders from the supervisor and lets the loop run.
+
+Started by controlplane.process as `python -m ferryman.dataplane.worker DESCRIPTOR INDEX`. Holds what is common to all
+its connections; the journey of one is in session, its carrying in relay.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from math import inf
+from typing import Any, Final
+
+from ferryman.dataplane import counters, fdio, privileges
+from ferryman.dataplane.accesslog import Counts
+from ferryman.dataplane.channel import Frames, send_report
+from ferryman.dataplane.generation import Generation
+from ferryman.dataplane.listener import Door
+from ferryman.dataplane.logwriter import LogWriter
+from ferryman.dataplane.loop import Loop
+from ferryman.dataplane.record import Record
+from ferryman.dataplane.relay import Carrier, End, Tunnel
+from ferryman.dataplane.session import Session
+from ferryman.dataplane.syslog import Sink
+from ferryman.plan import Listener, Plan
+
+TICK: Final = 0.05  # seconds between looks at sessions that are being set up
+SWEEP: Final = 1.0  # seconds between looks at all tunnels; shorter where a timeout is short
+SWEPT_AT_ONCE: Final = 20_000  # descriptors looked at per tick, so that many idle tunnels do not hold up busy ones
+COMPLAINT_EVERY: Final = 10.0  # seconds between complaints of the same kind
+
+
+class Worker:
+    """The process's state. `waiting`: sessions being set up; `paused`: doors at a limit."""
+
+    generation: Generation
+
+    def __init__(self, channel: socket.socket, index: int) -> None:
+        self.index = index
+        self.loop = Loop(self.tick, self.turn_end)
+        self.carrier = Carrier(self.loop, self.tunnel_ended, self.tunnel_progressed)
+        self.waiting: dict[Session, None] = {}
+        self.paused: list[Door] = []
+        self.doors: dict[str, Door] = {}
+        self.sinks: dict[int, Sink] = {}
+        self.live = 0
+        self.connections = 0  # ever begun: gives each its number
+        self.draining = False
+        self.limited = False  # some limit on connections is set
+        self.frames = Frames(channel)
+        self.channel = channel
+        self._swept = 0  # where the sweep of the table goes on
+        self._next_sweep = 0.0
+        self._sweep_every = SWEEP
+        self._complained: dict[str, float] = {}
+        self.loop.watch(channel.fileno(), self, 1)
+
+    # orders
+
+    def event(self, mask: int) -> None:
+        """The supervisor says something."""
+        try:
+            self.frames.receive()
+            for order, descriptors in self.frames.orders():
+                getattr(self, f"order_{order[0]}")(*order[1:], descriptors=descriptors)
+        except EOFError:
+            # the supervisor is gone: nobody could tell us to stop any more
+            self.loop.stopped = True
+
+    def order_confine(self, chroot: str, uid: int | None, gid: int | None, *, descriptors: list[int]) -> None:
+        """Give up what a worker does not need; comes before the first plan."""
+        time.tzset()  # the time zone's file is out of reach in a chroot
+        privileges.confine(chroot, uid, gid)
+
+    def order_plan(
+        self,
+        number: int,
+        plan: Plan,
+        doors: list[tuple[str, int]],
+        new_doors: list[str],
+        weights: dict[int, int],
+        addresses: dict[int, list[str]],
+        *,
+        descriptors: list[int],
+    ) -> None:
+        """A plan to follow from now on. Descriptors: counters, a log target each, a listener for each new door."""
+        fds = iter(descriptors)
+        cells = next(fds)
+        region = counters.attach(cells, os.fstat(cells).st_size)
+        os.close(cells)
+        old_sinks, self.sinks = self.sinks, {}
+        for target in plan.log_targets:
+            self.sinks[target.id] = Sink(target, next(fds), os.getppid())
+        for sink in old_sinks.values():
+            sink.flush()
+            sink.close()
+        logs = [self._log_writer(listener, plan) for listener in plan.listeners]
+        self.generation = Generation(number, plan, region, self.index, logs)
+        self.order_weights(weights, descriptors=[])
+        self.order_addresses(addresses, descriptors=[])
+        self.limited = bool(plan.settings.max_connections) or any(x.max_connections for x in plan.listeners)
+        self._sweep_every = _sweep_interval(plan)
+        opened = {key: next(fds) for key in new_doors}
+        wanted = dict(doors)
+        for key in [key for key in self.doors if key not in wanted]:
+            self.doors.pop(key).close()
+        for key, listener_id in doors:
+            listener = plan.listeners[listener_id]
+            if (door := self.doors.get(key)) is not None:
+                door.listener = listener
+            elif not self.draining:
+                self.doors[key] = Door(self, key, listener, opened[key])
+        self.loop.interval = TICK
+        gc.collect()
+        gc.freeze()
+        self.report({"kind": "ready", "generation": number})
+
+    def order_weights(self, weights: dict[int, int], *, descriptors: list[int]) -> None:
+        """What each server may take (server id -> effective weight)."""
+        self.generation.set_weights(weights)
+        for queue in self.generation.queues:
+            self._grant(queue)
+
+    def order_addresses(self, addresses: dict[int, list[str]], *, descriptors: list[int]) -> None:
+        """What server names resolve to (server id -> numeric hosts)."""
+        for server_id, hosts in addresses.items():
+            self.generation.set_addresses(server_id, hosts)
+
+    def order_logs(self, *, descriptors: list[int]) -> None:
+        """Fresh descriptors for the log targets, in order of their ids: files were rotated."""
+        for sink, descriptor in zip(self.sinks.values(), descriptors, strict=True):
+            sink.replace(descriptor)
+
+    def order_sessions(self, request: int, *, descriptors: list[int]) -> None:
+        """List what is alive."""
+        now = self.loop.now
+        rows = [_row(t.record, t.home, now, now - t.active, t.client.moved, t.server.moved) for t in self.tunnels()]
+        rows += [_row(s.record, s.generation, now, now - s.record.start, 0, 0) for s in self.waiting]
+        self.report({"kind": "sessions", "request": request, "sessions": rows})
+
+    def order_kill(self, request: int, ids: list[int], *, descriptors: list[int]) -> None:
+        """End connections by their numbers."""
+        wanted, killed = set(ids), 0
+        for tunnel in self.tunnels():
+            if tunnel.record.id in wanted:
+                tunnel.finish("K-", "killed", "ended by an operator", reset=tunnel.client)
+                killed += 1
+        for session in [s for s in self.waiting if s.record.id in wanted]:
+            session.end("K-", "killed", "ended by an operator", reset=True)
+            killed += 1
+        self.report({"kind": "killed", "request": request, "count": killed})
+
+    def order_kill_server(self, server_id: int, *, descriptors: list[int]) -> None:
+        """End the tunnels to a server that is down (on-marked-down shutdown-sessions)."""
+        for tunnel in self.tunnels():
+            server = tunnel.record.server
+            if server is not None and server.id == server_id and tunnel.home is self.generation:
+                tunnel.finish("D-", "error", f"server {server.name} was marked down", reset=tunnel.client)
+
+    def order_drain(self, *, descriptors: list[int]) -> None:
+        """Accept nothing more; say so when the last connection has ended."""
+        self.draining = True
+        for door in self.doors.values():
+            door.close()
+        self.doors.clear()
+        self._drained()
+
+    def order_quit(self, *, descriptors: list[int]) -> None:
+        """Cut what is left and end."""
+        for tunnel in self.tunnels():
+            tunnel.finish("K-", "shutdown", "ferryman stops", reset=tunnel.client)
+        for session in list(self.waiting):
+            session.end("K-", "shutdown", "ferryman stops", reset=True)
+        self.loop.stopped = True
+
+    # what sessions and tunnels need
+
+    def begin(self, session: Session) -> None:
+        """A connection was accepted."""
+        self.live += 1
+        self.connections += 1
+        session.record.id = self.connections
+        generation = self.generation
+        generation.accepted(session.record)
+        if self.loop.interval != TICK:
+            self.loop.interval = TICK
+        log = generation.logs[session.listener.id]
+        if log.early and session.listener.log.format == "connect":
+            log.started(session.record)
+        session.start()
+
+    def over(self, generation: Generation, record: Record, counted_in: int, counted_out: int) -> None:
+        """A connection has ended."""
+        self.live -= 1
+        generation.ended(record, counted_in, counted_out)
+        generation.logs[record.listener.id].ended(record)
+        if record.backend is not None and (queue := generation.queues[record.backend.id]):
+            self._grant(queue)
+        if self.paused:
+            self._unpause()
+        if self.draining:
+            self._drained()
+
+    def tunnel_ended(self, tunnel: Tunnel) -> None:
+        assert isinstance(tunnel.home, Generation)
+        self.over(tunnel.home, tunnel.record, tunnel.counted_in, tunnel.counted_out)
+
+    def tunnel_progressed(self, tunnel: Tunnel) -> None:
+        assert isinstance(tunnel.home, Generation)
+        received, sent = tunnel.client.moved, tunnel.server.moved
+        tunnel.home.moved(tunnel.record, received - tunnel.counted_in, sent - tunnel.counted_out)
+        tunnel.counted_in, tunnel.counted_out = received, sent
+
+    def at_limit(self, listener: Listener) -> bool:
+        """Must this listener's next connection wait in the backlog?"""
+        if not self.limited:
+            return False
+        generation = self.generation
+        limit = generation.plan.settings.max_connections
+        if limit and generation.process_load() >= limit:
+            return True
+        return bool(listener.max_connections) and generation.listener_load(listener.id) >= listener.max_connections
+
+    def complain(self, text: str) -> None:
+        """Tell the operator, once in a while."""
+        now = self.loop.now
+        if now - self._complained.get(text, -inf) >= COMPLAINT_EVERY:
+            self._complained[text] = now
+            self.report({"kind": "event", "level": "alert", "text": text})
+
+    def report(self, report: dict[str, Any]) -> None:
+        """Say something to the supervisor."""
+        try:
+            send_report(self.channel, report)
+        except OSError:
+            self.loop.stopped = True
+
+    def tunnels(self) -> list[Tunnel]:
+        """All that are alive."""
+        return [h.tunnel for h in self.loop.table if isinstance(h, End) and h is h.tunnel.client]
+
+    # time
+
+    def tick(self, now: float) -> None:
+        """Deadlines of sessions, places in queues, doors to reopen, and now and then all tunnels."""
+        ready = self.loop.ready
+        for session in self.waiting:
+            if now >= session.deadline:
+                ready.append(session)
+        for queue in self.generation.queues:
+            if queue:
+                self._grant(queue)
+        if self.paused:
+            self._unpause()
+        if self._swept or now >= self._next_sweep:
+            self._sweep(now)
+        if self.waiting or self.paused or self._swept:
+            self.loop.interval = TICK
+        else:
+            self.loop.interval = self._sweep_every if self.live else None
+
+    def _sweep(self, now: float) -> None:
+        table = self.loop.table
+        end = min(self._swept + SWEPT_AT_ONCE, len(table))
+        for handler in table[self._swept : end]:
+            if handler is not None:
+                handler.sweep(now)
+        self._swept = 0 if end >= len(table) else end
+        if not self._swept:
+            self._next_sweep = now + self._sweep_every
+
+    def turn_end(self) -> None:
+        """Log lines of this turn go out together."""
+        for sink in self.sinks.values():
+            if sink.pending:
+                sink.flush()
+
+    def sweep(self, now: float) -> None:
+        """(As a handler of its channel: nothing.)"""
+
+    def abort(self) -> None:
+        """An order could not be carried out: better a new worker than one that follows no plan."""
+        self.loop.stopped = True
+
+    # inner workings
+
+    def _grant(self, queue: Any) -> None:
+        """Let the first in a queue look for a place; it stays first if there is none."""
+        session = queue[0] if queue else None
+        if session is not None and not session.granted:
+            session.granted = True
+            self.loop.ready.append(session)
+
+    def _unpause(self) -> None:
+        for door in list(self.paused):
+            if self.loop.now >= door.resume_at and not self.at_limit(door.listener):
+                self.paused.remove(door)
+                door.unpause()
+
+    def _drained(self) -> None:
+        if not self.live:
+            self.report({"kind": "drained"})
+
+    def _log_writer(self, listener: Listener, plan: Plan) -> LogWriter:
+        sinks = [self.sinks[target.id] for target in listener.log.targets]
+        return LogWriter(listener, sinks, plan.settings.node, self._counts)
+
+    def _counts(self, record: Record) -> Counts:
+        """How many connections there are, this one no longer among them."""
+        generation = self.generation
+        return Counts(
+            generation.process_load(),
+            generation.listener_load(record.listener.id),
+            generation.backend_load(record.backend.id) if record.backend else 0,
+            generation.server_load(record.server.id) if record.server else 0,
+        )
+
+
+def _row(record: Record, home: object, now: float, idle: float, received: int, sent: int) -> dict[str, Any]:
+    assert isinstance(home, Generation)
+    return {
+        "id": record.id,
+        "listener": record.listener.name,
+        "backend": record.backend.name if record.backend else "",
+        "server": record.server.name if record.server else "",
+        "client": f"{record.client_host}:{record.client_port}",
+        "sni": record.sni or "",
+        "age": round(now - record.start, 1),
+        "idle": round(idle, 1),
+        "bytes_in": received,
+        "bytes_out": sent,
+        "state": "carried" if record.connect_ms >= 0 else "set-up",
+        "path": record.path,
+        "generation": home.number,
+    }
+
+
+def _sweep_interval(plan: Plan) -> float:
+    """Often enough that the shortest silence allowed is cut at most a quarter late."""
+    limits = [
+        limit
+        for holder in (*plan.listeners, *plan.backends)
+        for name in ("client_timeout", "client_fin_timeout", "server_timeout", "server_fin_timeout", "tunnel_timeout")
+        if (limit := getattr(holder, name, None))
+    ]
+    return max(min([SWEEP, *(limit / 4 for limit in limits)]), TICK)
+
+
+def main() -> None:
+    """Entry point: descriptor of the channel and the worker's index are the arguments."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.settimeout(5.0)
+    index = int(sys.argv[2])
+    # a terminal's Ctrl-C reaches the whole process group; the supervisor decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    worker = Worker(channel, index)
+    privileges.name_process(f"ferryman-w{index}")
+    # no reference cycles survive a connection (relay breaks them), so collecting would only cost time
+    gc.disable()
+    worker.loop.run()
+    fdio.close(channel.detach())
+
+
+if __name__ == "__main__":
+    main()
