@@ -76,11 +76,13 @@ class Document:
 
     `data` is what `model.Configuration` validates (str, int, float, bool, list, dict only);
     `marks` maps a path in `data` to its place. A path without a mark of its own uses its nearest ancestor's.
+    `keys` may add where the key of an entry stood, for findings that are about the key.
     """
 
     dialect: str
     data: dict[str, object]
     marks: dict[Path, Mark] = field(default_factory=dict)
+    keys: dict[Path, Mark] = field(default_factory=dict)
 
     def mark(self, path: Path) -> Mark | None:
         """The place of the value at `path`, or of the nearest thing around it."""
@@ -88,3 +90,26 @@ class Document:
             if (mark := self.marks.get(path[:end])) is not None:
                 return mark
         return None
+
+    def key(self, path: Path) -> Mark | None:
+        """The place of the key at `path`, or of its value, or of the nearest thing around."""
+        return self.keys.get(path) or self.mark(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Takes findings by their path in a document and files them under the place of that path."""
+
+    document: Document
+    diagnostics: Diagnostics
+
+    def error(self, path: Path, message: str, hint: str = "") -> None:
+        self.diagnostics.error(self.document.mark(path), message, hint)
+
+    def warning(self, path: Path, message: str, hint: str = "") -> None:
+        self.diagnostics.warning(self.document.mark(path), message, hint)
+
+    def where(self, path: Path) -> str:
+        """`file:line` of a path, as logs and explanations show it."""
+        mark = self.document.mark(path)
+        return f"{mark.file}:{mark.line}" if mark else ""

@@ -1,0 +1,108 @@
+"""One backend of the configuration to one of the plan: its servers, their checks, its rules.
+
+Called by config.compile.
+"""
+
+from __future__ import annotations
+
+from ferryman.config.compile_rules import compile_routes, compile_tests, warn_of_unreachable
+from ferryman.config.model import BackendSettings, CheckSettings, ServerSettings, parse_balance
+from ferryman.config.source import Path, Report
+from ferryman.plan import Address, Backend, Check, Server
+from ferryman.rules.expression import nearest
+
+
+def compile_backend(
+    settings: BackendSettings, name: str, path: Path, id: int, first_server: int, report: Report
+) -> Backend:
+    """`path` is where the backend stands, `first_server` the id of its first server."""
+    servers = tuple(
+        _server(server, settings, name, (*path, "servers", number), first_server + number, report)
+        for number, server in enumerate(settings.servers)
+    )
+    _refuse_same_names(servers, path, report)
+    if not servers:
+        report.warning(path, f"backend {name} has no servers: connections to it are refused", "add `servers:`")
+    rules_path = (*path, "server_rules")
+    tests = compile_tests(settings.tests, (*path, "tests"), report)
+    server_rules = compile_routes(settings.server_rules, rules_path, tests, report)
+    names = [server.name for server in servers]
+    for number, rule in enumerate(server_rules):
+        if rule.expression is None and rule.backend not in names:
+            message = f"backend {name} has no server {rule.backend!r}"
+            report.error((*rules_path, number, "to"), message, nearest(rule.backend, names))
+    warn_of_unreachable(server_rules, rules_path, report)
+    algorithm, draws = parse_balance(settings.balance)
+    queue_timeout = settings.connect_timeout if settings.queue_timeout is None else settings.queue_timeout
+    return Backend(
+        id=id,
+        name=name,
+        servers=servers,
+        algorithm=algorithm,
+        draws=draws,
+        use_all_backups=settings.use_all_backups,
+        retries=settings.retries,
+        redispatch=-int(settings.redispatch) if isinstance(settings.redispatch, bool) else settings.redispatch,
+        connect_timeout=settings.connect_timeout or None,
+        server_timeout=settings.server_timeout or None,
+        server_fin_timeout=settings.server_fin_timeout or None,
+        tunnel_timeout=settings.tunnel_timeout or None,
+        queue_timeout=queue_timeout or None,
+        keepalive=settings.keepalive,
+        server_rules=server_rules,
+    )
+
+
+def _server(
+    settings: ServerSettings, backend: BackendSettings, backend_name: str, path: Path, id: int, report: Report
+) -> Server:
+    check = backend.check if settings.check is None else settings.check
+    return Server(
+        id=id,
+        name=settings.name or str(settings.address),
+        backend=backend_name,
+        address=settings.address,
+        weight=settings.weight,
+        backup=settings.backup,
+        max_connections=settings.max_connections,
+        max_queue=settings.max_queue,
+        check=_check(check, settings.address, backend, path, report),
+        disabled=settings.disabled,
+        close_on_down=settings.close_on_down,
+    )
+
+
+def _check(
+    settings: CheckSettings | bool, server: Address, backend: BackendSettings, path: Path, report: Report
+) -> Check | None:
+    if settings is False:
+        return None
+    if settings is True:
+        settings = CheckSettings()
+    address = settings.address
+    if address is not None and address.from_client and not address.port and not server.from_client:
+        address = Address(address.family, address.host, server.port)
+    if (address or server).from_client:
+        message = f"which port of {address or server} is to be checked? It depends on the client's"
+        report.error(path, message, "add `check: {address: HOST:PORT}`")
+    return Check(
+        interval=settings.interval,
+        fast_interval=settings.fast_interval,
+        down_interval=settings.down_interval,
+        rise=settings.rise,
+        fall=settings.fall,
+        timeout=settings.timeout or min(settings.interval, backend.connect_timeout or settings.interval),
+        address=address,
+    )
+
+
+def _refuse_same_names(servers: tuple[Server, ...], path: Path, report: Report) -> None:
+    first: dict[str, int] = {}
+    for number, server in enumerate(servers):
+        before = first.setdefault(server.name, number)
+        if before != number:
+            place = report.document.mark((*path, "servers", before))
+            message = f"backend {server.backend} already has a server {server.name}" + (
+                f", at {place}" if place else ""
+            )
+            report.error((*path, "servers", number), message, "give each a `name` of its own")

@@ -1,0 +1,142 @@
+"""One listener of the configuration to one of the plan: rules, routes, and where they lead.
+
+Called by config.compile, which has compiled the backends before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ferryman.config.compile_log import LogTargets, compile_access_log
+from ferryman.config.compile_rules import (
+    compile_routes,
+    compile_rules,
+    compile_tests,
+    rules_read_bytes,
+    warn_of_unreachable,
+)
+from ferryman.config.model import ListenerSettings, PagesSettings
+from ferryman.config.source import Path, Report
+from ferryman.plan import Backend, Listener, LogTarget, Pages
+from ferryman.rules.decision import Action, Route
+from ferryman.rules.expression import nearest
+
+_INSPECT_TIMEOUT: Final = 5.0  # seconds; where a rule needs the client's first bytes and nothing else is said
+
+
+def compile_listener(
+    settings: ListenerSettings,
+    name: str,
+    id: int,
+    backends: Mapping[str, Backend],
+    default_log: tuple[LogTarget, ...],
+    targets: LogTargets,
+    report: Report,
+) -> Listener:
+    """A listener with servers of its own finds them in `backends` under its own name."""
+    path: Path = ("listeners", name)
+    tests = compile_tests(settings.tests, (*path, "tests"), report)
+    connection = compile_rules(settings.connection, (*path, "connection"), tests, 0, report)
+    slots = sum(rule.action is Action.CAPTURE for rule in connection)
+    inspect = compile_rules(settings.inspect, (*path, "inspect"), tests, slots, report)
+    routes = compile_routes(settings.routes, (*path, "routes"), tests, report)
+    for number, rule in enumerate(connection):
+        if rules_read_bytes([rule]):
+            message = "a rule of `connection` cannot wait for what the client sends"
+            report.error((*path, "connection", number), message, "move it to `inspect`")
+    warn_of_unreachable(connection, (*path, "connection"), report)
+    warn_of_unreachable(inspect, (*path, "inspect"), report)
+    warn_of_unreachable(routes, (*path, "routes"), report)
+    default = name if has_own_servers(settings) else settings.to
+    reached = _resolve(settings, path, routes, default, backends, report)
+    server_rules = [rule for backend in reached for rule in backend.server_rules]
+    needs_hello = rules_read_bytes(inspect) or rules_read_bytes(routes) or rules_read_bytes(server_rules)
+    mode = mode_of(settings)
+    return Listener(
+        id=id,
+        name=name,
+        mode=mode,
+        bind=tuple(settings.bind),
+        log=compile_access_log(settings, path, default_log, targets, report),
+        connection=connection,
+        inspect=inspect,
+        routes=routes,
+        default_backend=default,
+        needs_hello=needs_hello,
+        capture_slots=slots + sum(rule.action is Action.CAPTURE for rule in inspect),
+        inspect_timeout=_INSPECT_TIMEOUT
+        if settings.inspect_timeout is None and needs_hello
+        else settings.inspect_timeout,
+        client_timeout=settings.client_timeout or None,
+        client_fin_timeout=settings.client_fin_timeout or None,
+        max_connections=settings.max_connections,
+        backlog=settings.backlog,
+        keepalive=settings.keepalive,
+        pages=_pages(settings.pages or PagesSettings()) if mode == "pages" else None,
+    )
+
+
+def has_own_servers(settings: ListenerSettings) -> bool:
+    return settings.backend is not None or bool(settings.servers)
+
+
+def mode_of(settings: ListenerSettings) -> str:
+    return settings.mode or ("pages" if settings.pages else "tcp")
+
+
+def _resolve(
+    settings: ListenerSettings,
+    path: Path,
+    routes: Sequence[Route],
+    default: str,
+    backends: Mapping[str, Backend],
+    report: Report,
+) -> list[Backend]:
+    """The backends the listener may lead to; what leads nowhere is reported."""
+    names: dict[str, Path] = {}
+    if default:
+        names[default] = (*path, "to")
+    for number, route in enumerate(routes):
+        if route.backend:
+            names.setdefault(route.backend, (*path, "routes", number, "to"))
+    for name, at in names.items():
+        if name not in backends:
+            hint = nearest(name, backends) or ("there are none" if not backends else f"there are {', '.join(backends)}")
+            report.error(at, f"there is no backend {name!r}", hint if len(backends) <= 10 else "")
+    if mode_of(settings) == "pages":
+        if default or routes:
+            report.warning(path, f"listener {path[-1]} shows pages: where it leads to is ignored", "remove it")
+    elif not default and not routes:
+        message = f"listener {path[-1]} leads nowhere: every connection is closed"
+        report.warning(path, message, "add `servers:`, or `to:` with the name of a backend")
+    if mode_of(settings) == "tcp" and settings.pages:
+        report.error((*path, "pages"), "`pages` needs a listener of its own", "remove `mode: tcp`, or move it")
+    if not settings.bind:
+        report.warning(path, f"listener {path[-1]} has no address to listen at", "add one to `bind`")
+    _warn_of_pointless(routes, path, default, report)
+    if any(route.expression for route in routes):
+        return list(backends.values())
+    return [backends[name] for name in names if name in backends]
+
+
+def _warn_of_pointless(routes: Sequence[Route], path: Path, default: str, report: Report) -> None:
+    """The last routes decide nothing where they lead to what comes after them anyway."""
+    for number in range(len(routes) - 1, -1, -1):
+        if routes[number].expression is not None or routes[number].backend != default:
+            return
+        message = f"this decides nothing: both ways lead to {default}"
+        report.warning((*path, "routes", number), message, "remove it, or send it elsewhere")
+
+
+def _pages(settings: PagesSettings) -> Pages:
+    return Pages(
+        uri=settings.uri,
+        users=tuple(settings.users.items()),
+        refresh=settings.refresh or None,
+        realm=settings.realm,
+        title=settings.title,
+        hide_version=settings.hide_version,
+        metrics=settings.metrics,
+        scope=tuple(settings.scope),
+    )

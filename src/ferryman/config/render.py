@@ -1,0 +1,64 @@
+"""Findings as people and tools read them: text with the line shown and the spot marked, and JSON.
+
+Used by the command line. Prints nothing itself and knows no colours: the caller's `style` may add them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ferryman.config.source import Diagnostic, Mark, Source
+
+Style = Callable[[str, str], str]
+"""(role, text) -> text; roles are error, warning, place, spot and hint."""
+
+_WIDEST: Final = 120  # characters of a source line that are shown
+_BEFORE: Final = 60  # of these, at most so many before the spot
+
+
+def plain(role: str, text: str) -> str:
+    """The style without any."""
+    return text
+
+
+def render(diagnostic: Diagnostic, sources: Iterable[Source] = (), style: Style = plain) -> str:
+    """`file:line:col: error: message; hint`, then the source line and `^~~~` under the spot."""
+    mark = diagnostic.mark
+    place = style("place", printable(f"{mark}:")) + " " if mark else ""
+    hint = "; " + style("hint", printable(diagnostic.hint)) if diagnostic.hint else ""
+    head = place + style(diagnostic.severity, f"{diagnostic.severity}:") + f" {printable(diagnostic.message)}{hint}"
+    return "\n".join([head, *(_snippet(mark, sources, style) if mark else ())])
+
+
+def as_json(diagnostic: Diagnostic) -> dict[str, object]:
+    """The same for tools; `line` and `column` count from 1, `file` is null where no place is known."""
+    mark = diagnostic.mark
+    return {
+        "severity": diagnostic.severity,
+        "file": mark.file if mark else None,
+        "line": mark.line if mark else None,
+        "column": mark.column if mark else None,
+        "length": mark.length if mark else None,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+    }
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: whatever is not printable becomes `?`."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _snippet(mark: Mark, sources: Iterable[Source], style: Style) -> list[str]:
+    text = next((source.text for source in sources if source.name == mark.file), "")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    line = lines[mark.line - 1].expandtabs(1) if 0 < mark.line <= len(lines) else ""
+    column = mark.column - 1
+    if not line.strip() or column > len(line):
+        return []
+    skipped = max(0, column - _BEFORE) if len(line) > _WIDEST else 0
+    visible = line[skipped : skipped + _WIDEST]
+    length = max(1, min(mark.length, len(visible) - (column - skipped)))
+    spot = style("spot", "^" + "~" * (length - 1))
+    return [f"    {printable(visible)}", "    " + " " * (column - skipped) + spot]
