@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 
 class Missing(enum.Enum):
@@ -22,6 +22,25 @@ UNKNOWN: Final = Missing.UNKNOWN
 
 Value = str | int | bool | bytes
 """A known fact: text, number, truth, or raw bytes."""
+
+Type = Literal["string", "integer", "boolean", "address", "binary"]
+"""What kind of value a fact has; an address is numeric text."""
+
+Needs = Literal["address", "bytes", "state"]
+"""When a fact can be known: at accept; once the client has sent something; from the state of the process."""
+
+Argument = str | int
+Parameter = Literal["integer", "size", "offset", "text"]
+"""What an argument of a fact or a converter is. A size is not negative; an offset is relative with a sign before it."""
+
+
+def as_text(value: Value) -> str:
+    """The value as text. Bytes keep their values as Latin-1 characters, truth is "1" or "0" as in HAProxy."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return str(int(value))
 
 
 class Hello(Protocol):

@@ -1,0 +1,190 @@
+"""The facts by name: the keyword table behind expressions.
+
+A fetch is a pure function of `Facts` (and its arguments) that answers a value, ABSENT or UNKNOWN. It is read by
+rules.expression and by the reference documentation. Nothing here waits for what is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import pack
+from typing import Final
+
+from ferryman.rules.facts import ABSENT, UNKNOWN, Argument, Facts, Missing, Needs, Parameter, Type, Value
+
+
+def _never(args: tuple[Argument, ...]) -> bool:
+    return False
+
+
+def _always(args: tuple[Argument, ...]) -> bool:
+    return True
+
+
+def _to_the_end(args: tuple[Argument, ...]) -> bool:
+    return args[1] == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One fact. `function` takes the facts and the arguments, of which the last `optional` may be left out."""
+
+    type: Type
+    needs: Needs
+    function: Callable[..., Value | Missing]
+    text: str
+    parameters: tuple[Parameter, ...] = ()
+    optional: int = 0
+    growing: Callable[[tuple[Argument, ...]], bool] = _never  # has a value, which may change until the facts are final
+    many: bool = False  # several values joined by commas: a test holds when it holds for one of them
+
+
+def _numbers(name: str) -> Callable[[Facts], Value | Missing]:
+    """A list of 16-bit numbers in the hello, as it stood on the wire."""
+
+    def fetch(facts: Facts) -> Value | Missing:
+        hello = facts.hello
+        if isinstance(hello, Missing):
+            return hello
+        numbers: tuple[int, ...] = getattr(hello, name)
+        return pack(f">{len(numbers)}H", *numbers) if numbers else ABSENT
+
+    return fetch
+
+
+def _sni(facts: Facts) -> Value | Missing:
+    hello = facts.hello
+    if isinstance(hello, Missing):
+        return hello
+    return ABSENT if hello.sni is None else hello.sni
+
+
+def _alpn(facts: Facts) -> Value | Missing:
+    hello = facts.hello
+    if isinstance(hello, Missing):
+        return hello
+    return ",".join(hello.alpn) or ABSENT
+
+
+def _ech(facts: Facts) -> Value | Missing:
+    return facts.hello if isinstance(facts.hello, Missing) else facts.hello.ech
+
+
+def _hello_type(facts: Facts) -> Value | Missing:
+    return facts.hello if isinstance(facts.hello, Missing) else 1
+
+
+def _dotted(version: int) -> str:
+    return f"{version >> 8}.{version & 255}"
+
+
+def _tls_version(facts: Facts) -> Value | Missing:
+    return facts.hello if isinstance(facts.hello, Missing) else _dotted(facts.hello.version)
+
+
+def _tls_versions(facts: Facts) -> Value | Missing:
+    hello = facts.hello
+    if isinstance(hello, Missing):
+        return hello
+    return ",".join(map(_dotted, hello.versions)) or ABSENT
+
+
+def _payload(facts: Facts, offset: int, length: int) -> Value | Missing:
+    if offset + length > len(facts.data):
+        return UNKNOWN
+    return facts.data[offset : offset + length] if length else facts.data[offset:]
+
+
+def _payload_lv(facts: Facts, offset: int, size: int, start: str = "+0") -> Value | Missing:
+    """Bytes whose length stands, big-endian, in `size` bytes at `offset`. `start`: where, or how far after those."""
+    data = facts.data
+    if offset + size > len(data):
+        return UNKNOWN
+    length = int.from_bytes(data[offset : offset + size], "big")
+    begin = int(start) + (offset + size if start[0] in "+-" else 0)
+    if not length or begin < 0:
+        return ABSENT
+    return data[begin : begin + length] if begin + length <= len(data) else UNKNOWN
+
+
+_COOKIE: Final = re.compile(rb"Cookie: *([^\r\n=]*)=([^\r]*)\r\Z", re.IGNORECASE)
+
+
+def _rdp_cookie(facts: Facts, name: str = "") -> Value | Missing:
+    """The value of the routing cookie in an RDP connection request (MS-RDPBCGR 2.2.1.1), after 11 bytes of headers."""
+    line, end, _ = facts.data[11:].partition(b"\n")
+    if line[:7].lower() != b"cookie:"[: len(line)]:
+        return ABSENT
+    if not end:
+        return UNKNOWN
+    found = _COOKIE.match(line)
+    if found is None or (name and found[1].decode("latin-1").lower() != name.lower()):
+        return ABSENT
+    return found[2].decode("latin-1")
+
+
+_METHOD: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}"
+_METHOD_START: Final = re.compile(_METHOD + rb"(?: |\Z)")
+_REQUEST_LINE: Final = re.compile(_METHOD + rb" \S+ HTTP/[0-9]\.[0-9]\r?\Z")
+
+
+def _proto_http(facts: Facts) -> Value | Missing:
+    """Does an HTTP/1 request line stand at the start? (HAProxy waits for the end of the header as well.)"""
+    line, end, _ = facts.data.partition(b"\n")
+    if end:
+        return _REQUEST_LINE.match(line) is not None
+    if facts.final or (line and not _METHOD_START.match(line)):
+        return False
+    return UNKNOWN
+
+
+def _wait_end(facts: Facts) -> Value | Missing:
+    return True if facts.final else UNKNOWN
+
+
+def _usable_servers(facts: Facts, backend: str) -> Value | Missing:
+    return facts.usable_servers.get(backend, ABSENT)
+
+
+def _capture(facts: Facts, slot: int) -> Value | Missing:
+    value = facts.captures[slot] if slot < len(facts.captures) else None
+    return ABSENT if value is None else value
+
+
+FETCHES: Final[dict[str, Fetch]] = {
+    "client_address": Fetch("address", "address", lambda f: f.client_address, "the client's address"),
+    "client_port": Fetch("integer", "address", lambda f: f.client_port, "the client's port"),
+    "local_address": Fetch("address", "address", lambda f: f.local_address, "the address the client connected to"),
+    "local_port": Fetch("integer", "address", lambda f: f.local_port, "the port the client connected to"),
+    "listener": Fetch("string", "address", lambda f: f.listener, "the listener's name"),
+    "sni": Fetch("string", "bytes", _sni, "the server name a TLS client asks for, as it sent it"),
+    "hello_type": Fetch("integer", "bytes", _hello_type, "1 once a whole TLS ClientHello is there"),
+    "tls_version": Fetch("string", "bytes", _tls_version, "the hello's own version; 3.3 in TLS 1.2 and 1.3"),
+    "tls_versions": Fetch("string", "bytes", _tls_versions, "the versions the client offers; 3.4: TLS 1.3", many=True),
+    "alpn": Fetch("string", "bytes", _alpn, "the application protocols the client offers", many=True),
+    "ciphers": Fetch("binary", "bytes", _numbers("ciphers"), "the cipher suites, two bytes each"),
+    "groups": Fetch("binary", "bytes", _numbers("groups"), "the supported groups, two bytes each"),
+    "sigalgs": Fetch("binary", "bytes", _numbers("sigalgs"), "the signature algorithms, two bytes each"),
+    "keyshare_groups": Fetch("binary", "bytes", _numbers("keyshares"), "the groups of the key shares, two bytes each"),
+    "ech": Fetch("string", "bytes", _ech, "encrypted hello: none, outer (or GREASE), inner"),
+    "length": Fetch("integer", "bytes", lambda f: len(f.data), "bytes that have come", growing=_always),
+    "payload": Fetch(
+        "binary", "bytes", _payload, "bytes at an offset; length 0: the rest", ("size", "size"), 0, _to_the_end
+    ),
+    "payload_lv": Fetch(
+        "binary", "bytes", _payload_lv, "bytes whose length is in the data", ("size", "size", "offset"), 1
+    ),
+    "rdp_cookie": Fetch("string", "bytes", _rdp_cookie, "an RDP client's cookie, or the one so named", ("text",), 1),
+    "proto_http": Fetch("boolean", "bytes", _proto_http, "whether the client speaks HTTP/1"),
+    "wait_end": Fetch("boolean", "bytes", _wait_end, "true when nothing more is waited for"),
+    "always_true": Fetch("boolean", "address", lambda f: True, "true"),
+    "always_false": Fetch("boolean", "address", lambda f: False, "false"),
+    "text": Fetch("string", "address", lambda f, value: value, "a constant text", ("text",)),
+    "integer": Fetch("integer", "address", lambda f, value: value, "a constant number", ("integer",)),
+    "boolean": Fetch("boolean", "address", lambda f, value: value != 0, "0 is false, any other is true", ("integer",)),
+    "usable_servers": Fetch("integer", "state", _usable_servers, "servers of a backend that take traffic", ("text",)),
+    "capture": Fetch("string", "state", _capture, "what the capture rule of that number kept", ("size",)),
+    "date": Fetch("integer", "state", lambda f: int(f.time), "when the connection came, in seconds since 1970"),
+}
