@@ -52,14 +52,13 @@ class Matcher:
 
     def says(self, positive: bool = True) -> str:
         """As a predicate: `is "a" or "b"`, `does not match /x/`."""
-        verb = _VERBS[self.method][not positive]
         if self.method in ("found", "boolean"):
-            wanted = "" if not self.patterns or _truth(self.patterns[0]) else "not "
-            return f"{verb} {wanted}{'known' if self.method == 'found' else 'true'}"
+            wanted = not self.patterns or _truth(self.patterns[0])
+            return f"is {'' if wanted is positive else 'not '}{'known' if self.method == 'found' else 'true'}"
         shown = [pattern_text(self.method, pattern) for pattern in self.patterns[:3]]
         if len(self.patterns) > 3:
             shown.append(f"{len(self.patterns) - 3} more")
-        return f"{verb} {' or '.join(shown)}"
+        return f"{_VERBS[self.method][not positive]} {' or '.join(shown)}"
 
     @staticmethod
     def build(method: str, patterns: Sequence[str], ignore_case: bool = False, type: Type = "string") -> Matcher:
@@ -465,6 +464,4 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "version": ("is", "is not"),
     "cidr": ("is in", "is not in"),
     "binary": ("is", "is not"),
-    "boolean": ("is", "is not"),
-    "found": ("is", "is not"),
 }

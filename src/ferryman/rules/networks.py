@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_aton, inet_pton
+from socket import AF_INET, AF_INET6, inet_aton, inet_ntoa, inet_pton
 from typing import Final, NamedTuple
 
 _IPV4: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)){0,3}\Z")
@@ -98,3 +98,19 @@ def _within(table: _Table, number: int) -> bool:
         if number >> free in numbers:
             return True
     return False
+
+
+def abbreviated(pattern: str) -> tuple[str, str] | None:
+    """For an IPv4 network in short form that is not the one it looks like: what it is, and what it looks like.
+
+    10/8 looks like 10.0.0.0/8 and is 0.0.0.10/8.
+    """
+    host, slash, mask = pattern.partition("/")
+    dots = host.count(".")
+    if not slash or ":" in host or dots == 3:
+        return None
+    likely = f"{host}{'.0' * (3 - dots)}/{mask}"
+    meant = network(pattern)
+    if meant == network(likely):
+        return None
+    return f"{inet_ntoa(inet_aton(host))}/{mask}", likely
