@@ -1,0 +1,118 @@
+"""A backend, or the serving side of a listen, into a native backend. Called by native.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ferryman.config.dialects.haproxy.place import At
+from ferryman.config.dialects.haproxy.proxy import Proxy
+from ferryman.config.source import Diagnostics
+
+_TIMEOUTS: Final = {
+    "timeout server": "server_timeout",
+    "timeout server-fin": "server_fin_timeout",
+    "timeout tunnel": "tunnel_timeout",
+    "timeout queue": "queue_timeout",
+}
+_SERVER: Final = {
+    "name": "name",
+    "weight": "weight",
+    "maxconn": "max_connections",
+    "maxqueue": "max_queue",
+}
+_FLAGS: Final = {"backup": "backup", "disabled": "disabled", "on-marked-down": "close_on_down"}
+_CHECK: Final = {
+    "inter": "interval",
+    "fastinter": "fast_interval",
+    "downinter": "down_interval",
+    "rise": "rise",
+    "fall": "fall",
+}
+_INTERVAL: Final = 2.0  # seconds between checks unless `inter` says otherwise
+
+
+def backend(proxy: Proxy, diagnostics: Diagnostics) -> At:
+    """The native backend. A redispatch is off, and no time-out set, unless the configuration says so."""
+    settings = proxy.settings
+    tree: dict[str, object] = {"servers": [_server(proxy, server) for server in proxy.servers]}
+    tree["balance"] = _balance(proxy, diagnostics)
+    if proxy.is_on("option allbackups"):
+        tree["use_all_backups"] = At(True, settings["option allbackups"].mark)
+    if "retries" in settings:
+        tree["retries"] = settings["retries"]
+    tree["redispatch"] = settings.get("option redispatch", False)
+    tree["connect_timeout"] = settings.get("timeout connect")
+    for keyword, key in _TIMEOUTS.items():
+        if keyword in settings:
+            tree[key] = settings[keyword]
+    for keyword in ("option srvtcpka", "option tcpka"):
+        if proxy.is_on(keyword):
+            tree["keepalive"] = settings[keyword]
+    wanted = proxy.server_tests if proxy.kind == "listen" else set(proxy.scope.named)
+    if tests := {name: test for name, test in proxy.scope.tests().items() if name in wanted}:
+        tree["tests"] = tests
+    if proxy.server_rules:
+        tree["server_rules"] = list(proxy.server_rules)
+    if proxy.kind == "backend" and proxy.value("disabled"):
+        message = "a disabled backend is HAProxy's, not supported by ferryman yet"
+        diagnostics.error(settings["disabled"].mark, message, "write `disabled` on its servers")
+    _warn_of_sni(proxy, diagnostics)
+    return At(tree, proxy.place)
+
+
+def _balance(proxy: Proxy, diagnostics: Diagnostics) -> At:
+    balance = proxy.settings.get("balance", At("roundrobin", proxy.place))
+    hashing = proxy.settings.get("hash-type")
+    if balance.value == "source" and hashing is not None and hashing.value == "consistent":
+        message = "'hash-type consistent' is HAProxy's, not supported by ferryman yet"
+        diagnostics.error(hashing.mark, message, "without it clients are spread by address all the same")
+    return balance
+
+
+def _server(proxy: Proxy, server: Mapping[str, At]) -> At:
+    tree: dict[str, object] = {"address": server["address"]}
+    for keyword, key in _SERVER.items():
+        if keyword in server:
+            tree[key] = server[keyword]
+    for keyword, key in _FLAGS.items():
+        if keyword in server and server[keyword].value:
+            tree[key] = server[keyword]
+    if "check" in server and server["check"].value:
+        tree["check"] = At(_check(proxy, server), server["check"].mark)
+    return At(tree, server["line"].mark)
+
+
+def _check(proxy: Proxy, server: Mapping[str, At]) -> dict[str, object]:
+    """How a server is checked. With `timeout check` the connection has the shorter of connect time-out and interval,
+    without it the interval bounds the whole check."""
+    tree: dict[str, object] = {key: server[keyword] for keyword, key in _CHECK.items() if keyword in server}
+    interval = server["inter"] if "inter" in server else At(_INTERVAL, server["check"].mark)
+    bounds = [interval]
+    connect = proxy.settings.get("timeout connect")
+    if connect is not None and connect.value and proxy.value("timeout check"):
+        bounds.append(connect)
+    tree["timeout"] = min(bounds, key=lambda bound: float(str(bound.value)))
+    if (address := _check_address(server)) is not None:
+        tree["address"] = address
+    return tree
+
+
+def _check_address(server: Mapping[str, At]) -> At | None:
+    """Where to check if not at the server itself: its `addr`, its `port`, or both."""
+    if "port" not in server:
+        return server.get("addr")
+    place = server["addr"] if "addr" in server else server["address"]
+    host, colon, port = str(place.value).rpartition(":")
+    if not colon or "]" in port or "addr" in server:
+        host = str(place.value)
+    return At(f"{host}:{server['port'].value}", server["port"].mark)
+
+
+def _warn_of_sni(proxy: Proxy, diagnostics: Diagnostics) -> None:
+    named = [server for server in proxy.servers if "sni" in server]
+    if named:
+        names = ", ".join(str(server["name"].value) for server in named)
+        plural = "s" if len(named) > 1 else ""
+        message = f"'sni' does nothing without 'ssl': TLS passes untouched to server{plural} {names} of {proxy}"
+        diagnostics.warning(named[0]["sni"].mark, message, "remove it")
