@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -188,49 +187,39 @@ class Echoes:
             listening.close()
 
 
-def free_port(host: str) -> int:
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[int, int]]]:
-    """A running HAProxy with a listener per table: its IPv4 and IPv6 ports."""
+    """A running HAProxy with a listener per table: its IPv4 and IPv6 ports. It gets the sockets ready-made."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
         pytest.skip("haproxy is not installed")
-    echoes = Echoes(4)
-    folder: Path = tmp_path_factory.mktemp("haproxy")
-    ports: dict[str, tuple[int, int]] = {}
-    lines = ["defaults", " mode tcp", " timeout connect 5s", " timeout client 5s", " timeout server 5s"]
-    for name, (weights, up, backups) in TABLES.items():
-        ports[name] = free_port("127.0.0.1"), free_port("::1")
-        lines += [f"listen {name}", f" bind 127.0.0.1:{ports[name][0]}", f" bind [::1]:{ports[name][1]}"]
-        lines += [" balance source", *([" option allbackups"] if backups else [])]
-        for number, weight in enumerate(weights):
-            options = f"weight {weight}{'' if up[number] else ' disabled'}{' backup' if number in backups else ''}"
-            lines.append(f" server s{number} 127.0.0.1:{echoes.ports[number]} {options}")
-    (folder / "haproxy.cfg").write_text("\n".join(lines) + "\n")
-    try:
-        process = subprocess.Popen([program, "-db", "-q", "-f", str(folder / "haproxy.cfg")])
-        try:
-            until = time.monotonic() + 20
-            while True:
-                with contextlib.suppress(ConnectionError):
-                    ask("127.0.0.1", "127.0.0.1", ports["equal"][0])
-                    break
-                assert time.monotonic() < until, "haproxy did not start"
-                assert process.poll() is None, "haproxy ended"
-            yield ports
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-    finally:
-        echoes.stop()
+    file: Path = tmp_path_factory.mktemp("haproxy") / "haproxy.cfg"
+    lines = ["defaults", " mode tcp", " timeout connect 10s", " timeout client 10s", " timeout server 10s"]
+    with contextlib.ExitStack() as stack:
+        echoes = Echoes(4)
+        stack.callback(echoes.stop)
+        ports: dict[str, tuple[int, int]] = {}
+        descriptors: list[int] = []
+        for name, (weights, up, backups) in TABLES.items():
+            four = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            six = stack.enter_context(socket.create_server(("::1", 0), family=socket.AF_INET6))
+            ports[name] = four.getsockname()[1], six.getsockname()[1]
+            descriptors += [four.fileno(), six.fileno()]
+            lines += [f"listen {name}", f" bind fd@{four.fileno()}", f" bind fd@{six.fileno()}", " balance source"]
+            lines += [" option allbackups"] if backups else []
+            for number, weight in enumerate(weights):
+                options = f"weight {weight}{'' if up[number] else ' disabled'}{' backup' if number in backups else ''}"
+                lines.append(f" server s{number} 127.0.0.1:{echoes.ports[number]} {options}")
+        file.write_text("\n".join(lines) + "\n")
+        process = subprocess.Popen([program, "-db", "-f", str(file)], pass_fds=descriptors)
+        stack.callback(process.wait, timeout=20)
+        stack.callback(process.terminate)
+        assert ask("127.0.0.1", "127.0.0.1", ports["equal"][0]) in "012"
+        yield ports
 
 
 def ask(source: str, host: str, port: int) -> str:
-    with socket.create_connection((host, port), timeout=10, source_address=(source, 0)) as client:
+    with socket.create_connection((host, port), timeout=20, source_address=(source, 0)) as client:
         return client.recv(16).decode()
 
 
