@@ -51,7 +51,7 @@ class Sockets:
             if key in self.open:
                 continue
             try:
-                fresh[key] = self._inherited.pop(key, None) or bind(address, listener.backlog)
+                fresh[key] = self._inherited.pop(key) if key in self._inherited else bind(address, listener.backlog)
             except OSError as error:
                 problems.append(f"listener {listener.name}: cannot listen on {key}: {_why(error, address)}")
         if problems:

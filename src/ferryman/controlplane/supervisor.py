@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import ferryman
 from ferryman.controlplane import control, identity, sockets, systemd, totals
@@ -28,7 +29,7 @@ from ferryman.controlplane.logs import Journal, LogFiles
 from ferryman.controlplane.pages import pages_app
 from ferryman.controlplane.rates import Rates
 from ferryman.controlplane.resolver import Resolver
-from ferryman.controlplane.runtime import RuntimeServer
+from ferryman.controlplane.runtime import RuntimeServer, Session
 from ferryman.controlplane.serverstate import Admin, ServerState
 from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.sockets import Sockets
@@ -39,6 +40,8 @@ from ferryman.plan import Plan
 Loader = Callable[[], "LoadResult"]
 """Reads the configuration again, for a reload."""
 
+WORKER_BITS: Final = 10
+"""Of a connection's id: more workers than 1024 are not allowed."""
 SAMPLE: Final = 1.0
 """Seconds between looks at the counters for rates."""
 
@@ -77,6 +80,7 @@ class Supervisor:
         self.rates = Rates()
         self.states: list[ServerState] = []
         self.backend_states: list[BackendState] = []
+        self._backend_names: list[str] = []
         self.generations = Generations()
         self.sockets = Sockets(sockets.from_systemd(os.environ))
         self._loader = loader
@@ -118,7 +122,8 @@ class Supervisor:
         for spec in settings.runtime_sockets:
             sock = sockets.bind(spec.address, 0)
             identity.hand_over(spec)
-            await asyncio.start_unix_server(runtime.handler(spec.level), sock=sock)
+            serve = functools.partial(runtime.serve, level=spec.level)
+            await asyncio.start_unix_server(serve, sock=sock)
         if settings.pidfile:
             cleanup.enter_context(_pidfile(settings.pidfile))
         self._identity = identity.resolve(settings)
@@ -180,7 +185,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.begin_stop, False)
         loop.add_signal_handler(signal.SIGUSR1, self.begin_stop, True)
-        tasks: set[asyncio.Task[Any]] = set()
+        tasks: set[asyncio.Task[tuple[bool, list[str]]]] = set()
 
         def reload() -> None:
             task = asyncio.create_task(self.reload())
@@ -242,7 +247,7 @@ class Supervisor:
     def _adopt(self, plan: Plan) -> None:
         """Server and backend states for `plan`: kept by name, made where they are new."""
         servers = {(state.server.backend, state.server.name): state for state in self.states}
-        backends = dict(zip([b.name for b in self._adopted_backends], self.backend_states, strict=True))
+        backends = dict(zip(self._backend_names, self.backend_states, strict=True))
         states: list[ServerState] = []
         for server in plan.servers:
             state = servers.get((server.backend, server.name))
@@ -253,12 +258,10 @@ class Supervisor:
             states.append(state)
         self.states = states
         self.backend_states = [backends.get(b.name) or BackendState(time.time()) for b in plan.backends]
-        self._adopted_backends = plan.backends
+        self._backend_names = [b.name for b in plan.backends]
         self.generations.begin(plan, plan.settings.workers)
         self._health.update(states)
         self._resolver.update(states)
-
-    _adopted_backends: tuple[Any, ...] = ()
 
     async def _serve_pages(self) -> None:
         for server in self._servers:
@@ -327,26 +330,22 @@ class Supervisor:
     def view(self) -> Supervisor:
         return self
 
-    async def sessions(self) -> list[dict[str, Any]]:
-        """Every live connection; ids are unique over workers: worker number and the worker's own."""
-        rows: list[dict[str, Any]] = []
+    async def sessions(self) -> list[Session]:
+        """Every live connection. An id tells the worker in its lower bits, and within it the connection's number."""
+        rows: list[Session] = []
         for worker, answer in await self.fleet.ask_all("sessions"):
             for row in answer.get("sessions", []):
-                rows.append({**row, "id": f"{worker.index}.{row['id']}", "worker": worker.index})
+                row["id"] = row["id"] << WORKER_BITS | worker.index
+                rows.append({**row, "worker": worker.pid})
         return rows
 
-    async def kill(self, ids: Sequence[str]) -> int:
+    async def kill(self, ids: Collection[int]) -> int:
         """End connections by id; how many there were."""
-        by_worker: dict[int, list[int]] = {}
-        for name in ids:
-            worker, _, number = name.partition(".")
-            if worker.isdigit() and number.isdigit():
-                by_worker.setdefault(int(worker), []).append(int(number))
         count = 0
         for worker in [*self.fleet.workers.values(), *self.fleet.leaving]:
-            if numbers := by_worker.get(worker.index):
+            if numbers := [i >> WORKER_BITS for i in ids if i & (1 << WORKER_BITS) - 1 == worker.index]:
                 answer = await worker.ask("kill", numbers)
-                count += answer["count"] if answer else 0
+                count += int(answer["count"]) if answer else 0
         return count
 
     def set_admin(self, server_id: int, admin: Admin) -> None:
@@ -361,8 +360,12 @@ class Supervisor:
         self.states[server_id].weight = weight
         self.fleet.broadcast("weights", self.weights())
 
-    def clear_counters(self, everything: bool) -> None:
+    def clear_maxima(self) -> None:
         totals.clear_maxima(self.plan, self.regions, self.generations.gone)
+        self.rates.clear_maxima()
+
+    def clear_counters(self) -> None:
+        totals.clear(self.plan, self.regions, self.generations.gone)
         self.rates.clear_maxima()
 
 

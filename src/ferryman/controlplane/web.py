@@ -20,7 +20,15 @@ _CONNECTIONS: Final = 256  # at once; more are answered 503
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers: the supervisor has them."""
+    """uvicorn's server without its signal handlers (the supervisor has them); `up` once it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,8 +59,9 @@ class WebServer:
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve from now on."""
         self._task = asyncio.create_task(self._server.serve([sock.dup() for sock in sockets]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.005)
+        up = asyncio.create_task(self._server.up.wait())
+        await asyncio.wait({up, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
         if self._task.done():
             self._task.result()
 

@@ -1,4 +1,4 @@
-"""Which connections of a listener earn a line, and at which level; accesslog makes the line, syslog frames and sends it.
+"""Which connections earn a line, and at which level; accesslog makes the line, syslog frames and sends it.
 
 One per listener and generation, made by worker. Knows no sockets.
 """
@@ -16,7 +16,9 @@ from ferryman.plan import Listener
 class LogWriter:
     """`counts` tells how many connections there are, for formats that show it."""
 
-    def __init__(self, listener: Listener, sinks: Sequence[Sink], node: str, counts: Callable[[Record], Counts]) -> None:
+    def __init__(
+        self, listener: Listener, sinks: Sequence[Sink], node: str, counts: Callable[[Record], Counts]
+    ) -> None:
         log = listener.log
         self._log = log
         self._sinks = tuple(sinks)
