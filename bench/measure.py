@@ -22,14 +22,16 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of one or more processes in bytes; `pss` counts a page shared by n processes as 1/n in each."""
+    """Memory of one or more processes in bytes. A page shared by n processes counts as 1/n in each.
 
-    rss: int
+    `pss` is everything; `own` leaves out pages of files, which the kernel drops and reads again as it likes.
+    """
+
     pss: int
-    private: int
+    own: int
 
     def __add__(self, other: "Memory") -> "Memory":
-        return Memory(self.rss + other.rss, self.pss + other.pss, self.private + other.private)
+        return Memory(self.pss + other.pss, self.own + other.own)
 
 
 class ProcessesChangedError(Exception):
@@ -49,8 +51,7 @@ def parse_smaps_rollup(text: str) -> Memory:
     for line in text.splitlines()[1:]:
         name, _, value = line.partition(":")
         kib[name] = int(value.split()[0])
-    private = kib["Private_Clean"] + kib["Private_Dirty"]
-    return Memory(rss=kib["Rss"] * 1024, pss=kib["Pss"] * 1024, private=private * 1024)
+    return Memory(pss=kib["Pss"] * 1024, own=(kib["Pss_Anon"] + kib["Pss_Shmem"] + kib["SwapPss"]) * 1024)
 
 
 def family(root: int) -> dict[int, Stat]:
@@ -84,7 +85,7 @@ def cpu_between(before: dict[int, Stat], after: dict[int, Stat]) -> float:
 
 def memory(root: int) -> Memory:
     """Memory of the process `root` and its descendants together."""
-    total = Memory(0, 0, 0)
+    total = Memory(0, 0)
     for pid in family(root):
         total += parse_smaps_rollup((PROC / str(pid) / "smaps_rollup").read_text())
     return total

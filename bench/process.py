@@ -6,6 +6,7 @@ Every process is started through `running`, which stops it and its children by p
 import contextlib
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -98,9 +99,11 @@ class LogSink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def drain(self) -> list[str]:
-        """The lines that were kept, oldest first; they show that a proxy really wrote its log."""
+    def drain(self, patience: float = 0.0) -> list[str]:
+        """The lines that were kept, oldest first; they show that a proxy really wrote its log. Waits `patience` seconds
+        for the first."""
         lines = []
+        select.select([self._socket], [], [], patience)
         with contextlib.suppress(BlockingIOError):
             while True:
                 lines.append(self._socket.recv(8192).decode(errors="replace"))

@@ -15,6 +15,7 @@ from bench.process import BenchError, LogSink, free_port, running
 from bench.report import Sample
 
 IDLE_WARM_UP = 64  # tunnels opened before the first look at the memory, so that one-time costs are not counted
+LOG_PATIENCE = 3.0  # seconds a log line may take, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Trial:
             cpu = cpu_between(before, family(pid))
             lost = (self.stalled() - stalled) / (time.monotonic() - start)
             pss = memory(pid).pss
-        if not self.sink.drain():
+        if not self.sink.drain(LOG_PATIENCE):
             raise BenchError("wrote no log line, so its cost is not comparable")
         return Sample(
             cost=cpu * (1 - lost) / outcome.operations,
@@ -63,11 +64,11 @@ class Trial:
             command = peer.command(job)
             pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), job.folder / "output"))
             open_tunnels(job.listen, server, IDLE_WARM_UP, stack)
-            before, start = memory(pid).pss, time.monotonic()
+            before, start = memory(pid), time.monotonic()
             open_tunnels(job.listen, server, self.tunnels, stack)
-            seconds, after = time.monotonic() - start, memory(pid).pss
+            seconds, after = time.monotonic() - start, memory(pid)
         self.sink.drain()
-        return Sample(cost=(after - before) / self.tunnels, rate=self.tunnels / seconds, pss=after)
+        return Sample(cost=(after.own - before.own) / self.tunnels, rate=self.tunnels / seconds, pss=after.pss)
 
     def _job(self, target: int, by_name: bool, workers: int) -> Job:
         folder = Path(tempfile.mkdtemp(dir=self.folder))

@@ -77,7 +77,9 @@ if [ -n "$bundle" ]; then
     set -- "$@" SSL_CERT_FILE=/srv/ca.pem PIP_CERT=/srv/ca.pem
 fi
 for name in $(env | sed -n 's/^\(PIP_[A-Z_]*\|[A-Za-z]*_proxy\|[A-Z]*_PROXY\|CI\)=.*/\1/p' | grep -v '^PIP_CERT$'); do
-    set -- "$@" "$name=$(printenv "$name")"
+    value=$(printenv "$name")
+    case $value in /*) [ -e "$root$value" ] || continue ;; esac  # a path that is not to be seen inside
+    set -- "$@" "$name=$value"
 done
 
 for target in ${targets:-demo test}; do

@@ -5,7 +5,7 @@ set -u
 
 # what to look for (a program, or a path) : the Debian package that has it
 wanted="
-curl:curl  openssl:openssl  haproxy:haproxy  nginx:nginx-light  wrk:wrk  iperf3:iperf3  socat:socat
+curl:curl  wget:wget  openssl:openssl  haproxy:haproxy  nginx:nginx-light  wrk:wrk  iperf3:iperf3  socat:socat
 chromium:chromium  ip:iproute2  ps:procps  git:git
 /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
 "

@@ -16,7 +16,7 @@ Running 2s test @ http://127.0.0.1:18080/
      50%  812.00us
      75%    1.50ms
      90%    2.00ms
-     99%    1.25s
+     99%    1.25s\x20
   11180 requests in 2.01s, 1.70MB read
 """
 TROUBLE = """\

@@ -26,8 +26,9 @@ def test_stat_with_a_name_that_looks_like_fields() -> None:
 
 
 def test_smaps_rollup() -> None:
-    text = "5581-7ffd ---p 00000000 00:00 0 [rollup]\nRss: 1000 kB\nPss: 600 kB\nPrivate_Clean: 100 kB\n"
-    assert parse_smaps_rollup(text + "Private_Dirty: 200 kB\n") == Memory(1000 * 1024, 600 * 1024, 300 * 1024)
+    kib = {"Rss": 1000, "Pss": 600, "Pss_Anon": 100, "Pss_File": 480, "Pss_Shmem": 20, "SwapPss": 5}
+    lines = ["5581-7ffd ---p 00000000 00:00 0 [rollup]", *(f"{name}: {value:8} kB" for name, value in kib.items())]
+    assert parse_smaps_rollup("\n".join(lines)) == Memory(pss=600 * 1024, own=125 * 1024)
 
 
 def test_machine_cpu_leaves_out_idle_and_waiting() -> None:

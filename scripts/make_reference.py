@@ -1,0 +1,194 @@
+"""Write docs/reference/configuration.md from the schema and the tables of facts, so that they cannot differ.
+
+.venv/bin/python scripts/make_reference.py           # write it
+.venv/bin/python scripts/make_reference.py --check   # exit code 1 if it would change; a test calls this
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ferryman.config.schema import schema
+from ferryman.config.values import format_seconds
+from ferryman.rules.converters import CONVERTERS
+from ferryman.rules.fetches import FETCHES
+from ferryman.rules.match import METHODS
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
+
+SECTIONS = {
+    "ListenerSettings": "listeners.NAME",
+    "BackendSettings": "backends.NAME",
+    "ServerSettings": "servers",
+    "CheckSettings": "check",
+    "RuleSettings": "connection and inspect",
+    "RouteSettings": "routes and server_rules",
+    "PagesSettings": "pages",
+    "GlobalSettings": "global",
+    "LogSettings": "log",
+    "RuntimeSocketSettings": "runtime_sockets",
+}
+
+HEAD = """\
+# Configuration
+
+<!-- made by scripts/make_reference.py from the schema; do not edit -->
+
+The native configuration is YAML with three sections: `listeners`, `backends` and `global`. The shortest one:
+
+```yaml
+listeners:
+  web:
+    bind: 127.0.0.1:8443
+    servers: ["[::1]:9443", "[::1]:9444"]
+```
+
+`ferryman check FILE…` names every mistake with its place. `ferryman schema` prints the JSON Schema; an editor with
+yaml-language-server completes and checks while you type if the file begins with
+`# yaml-language-server: $schema=ferryman.schema.json`.
+
+One with names:
+
+```yaml
+global:
+  log: [stdout, {target: "udp:127.0.0.1:514", format: rfc5424}]
+listeners:
+  main:
+    bind: "*:6443"
+    connection:
+      - {action: reject, when: {client_address: 192.0.2.0/24}}
+    routes:
+      - to: api
+        when: {sni: ["api.example.org", "*.api.example.org"]}
+    to: other
+backends:
+  api:
+    balance: source
+    check: true
+    servers:
+      - {name: master0, address: "[2001:db8::100]:6443"}
+      - {name: master1, address: "[2001:db8::101]:6443"}
+  other:
+    servers: "[2001:db8::200]:443"
+```
+
+## Values
+
+- **Text** that begins with `*`, `[`, `{`, `%`, `@` or `&` needs quotes in YAML: `"*:443"`, `"[::1]:443"`.
+- **true and false** are the only truths; `yes`, `no`, `on` and `off` are text. Numbers with leading zeros are text.
+- **Durations** are `500ms`, `10s`, `1m30s`, `2h`, `1d`, or a number of seconds.
+- **Addresses**: the text after the last colon is the port, unless a `]` follows that colon. `*:443` and `:443` listen on
+  every IPv4 address, `[::]:443` on every IPv6 address as well (`{address: "[::]:443", v6only: true}`: on these only).
+  `127.0.0.1:8000-8010` listens on several ports. `unix@/run/x.sock` (or `/run/x.sock`) and `abns@name` are Unix
+  sockets. `ipv4@` and `ipv6@` demand a family. Only servers may be named, as in `host.example:443`.
+- **Variables**: `${NAME}` in a value is the environment variable, `${NAME:-default}` has a default, `$${` is a plain `${`.
+- **Anchors and merge keys** (`&name`, `*name`, `<<: *name`) work. Top-level keys that begin with `x-` are room for them.
+- **Several files** are united; lists in `global` are added up, everything else may be defined once.
+- **Short forms**: one value may stand for a list of one; an address for a server or runtime socket; a target for a log.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    made = schema()
+    parts = [HEAD.rstrip("\n")]
+    for name, title in SECTIONS.items():
+        section = made["$defs"][name]
+        parts += [f"## {title}", section["description"], _table(section)]
+    parts += [
+        "## when",
+        "A condition is a test such as `{sni: '*.example.org'}`. Several keys in one mapping must all hold; of a list of "
+        "conditions one must hold, and so must one of a list of values. A plain text names an entry of the listener's "
+        "`tests`. `{all: […]}`, `{any: […]}` and `{not: …}` nest. A key is a fact, perhaps with converters, as in "
+        "`sni|lower`; a value is compared in the way natural to the fact, or as a method says: "
+        "`{sni: {suffix: .example.org}}`, `{alpn: {is: h2, ignore_case: true}}`.",
+        "Methods: " + ", ".join(f"`{name}`" for name in METHODS) + ".",
+        "### Facts",
+        "| fact | type | known | |\n|---|---|---|---|\n"
+        + "\n".join(
+            f"| `{name}{_arguments(fact.parameters, fact.optional)}` | {fact.type} | {_KNOWN[fact.needs]} | {_cell(fact.text)} |"
+            for name, fact in FETCHES.items()
+        ),
+        "### Converters",
+        "| converter | gives | |\n|---|---|---|\n"
+        + "\n".join(
+            f"| `{name}{_arguments(it.parameters, it.optional)}` | {it.type or 'the same type'} | {_cell(it.text)} |"
+            for name, it in CONVERTERS.items()
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_KNOWN = {"address": "at accept", "bytes": "once the client has sent enough", "state": "at any time"}
+
+
+def _table(section: dict[str, Any]) -> str:
+    rows = ["| key | value | default | |", "|---|---|---|---|"]
+    for key, value in section["properties"].items():
+        required = key in section.get("required", ())
+        default = "required" if required else _default(value)
+        rows.append(f"| `{key}` | {_cell(_type(value))} | {_cell(default)} | {_cell(value['description'])} |")
+    return "\n".join(rows)
+
+
+def _type(value: dict[str, Any]) -> str:
+    """What may stand there, in a few words."""
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        return f"[{SECTIONS[name]}](#{_anchor(SECTIONS[name])})"
+    if alternatives := value.get("anyOf") or value.get("oneOf"):
+        return " or ".join(dict.fromkeys(_type(each) for each in alternatives if each.get("type") != "null"))
+    if "enum" in value:
+        return ", ".join(value["enum"]) if len(value["enum"]) <= 8 else f"{value['enum'][0]} … {value['enum'][-1]}"
+    kind = value.get("type")
+    if kind == "array":
+        return f"list of {_type(value['items'])}"
+    if kind == ["string", "number"]:
+        return "duration"
+    if isinstance(kind, list):
+        return "[condition](#when)"
+    if kind == "object":
+        inner = value.get("additionalProperties")
+        if isinstance(inner, dict):
+            return f"mapping of name to {_type(inner)}"
+        return "{" + ", ".join(value.get("properties", {})) + "}"
+    return {"string": "text", "integer": "number", "boolean": "true or false"}[str(kind)]
+
+
+def _default(value: dict[str, Any]) -> str:
+    default = value.get("default")
+    if default in (None, "", [], {}):
+        return ""
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    if isinstance(default, float):
+        return format_seconds(default)
+    return f"`{default}`"
+
+
+def _arguments(parameters: tuple[str, ...], optional: int) -> str:
+    if not parameters:
+        return ""
+    needed = len(parameters) - optional
+    return "(" + ", ".join(name if n < needed else f"[{name}]" for n, name in enumerate(parameters)) + ")"
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(".", "").replace(" ", "-")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("*", "\\*")
+
+
+if __name__ == "__main__":
+    made = page()
+    if sys.argv[1:] == ["--check"]:
+        current = PAGE.read_text() if PAGE.exists() else ""
+        if current != made:
+            sys.exit(f"{PAGE} is not what the schema says; run scripts/make_reference.py")
+    else:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(made)
