@@ -1,0 +1,61 @@
+"""`ferryman check FILE…`: every mistake at once."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ferryman.cli.configuration import Input, count, show, source_options
+from ferryman.cli.verb import FAILED, verb
+
+
+@verb(
+    "check",
+    examples="""
+    # one file, or all that is in a folder
+    ferryman check haproxy.cfg
+    ferryman check /etc/ferryman/
+
+    # in a pipeline: warnings count, too
+    ferryman check --strict haproxy.cfg
+
+    # for an editor or another program
+    ferryman check --json haproxy.cfg
+
+    # what is generated, before it is written anywhere
+    generate-config | ferryman check -
+    """,
+    exits={0: "it can run", 1: "it has errors (with --strict: or warnings)"},
+)
+@source_options
+@click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(source: Input, strict: bool, as_json: bool) -> None:
+    """Find every mistake in a configuration, at once.
+
+    Each is shown with its place and with what was probably meant. A warning says what works differently from
+    what was probably meant, or what this machine lacks to run it.
+    """
+    from ferryman.config import render
+    from ferryman.controlplane.machine import lacks
+
+    loaded = source.load()
+    diagnostics = loaded.diagnostics
+    for lack in lacks(loaded.plan) if loaded.plan else ():
+        diagnostics.warning(loaded.document.mark(lack.path), lack.message, lack.hint)
+    failed = bool(diagnostics.errors or (strict and diagnostics.warnings))
+    if as_json:
+        report = {
+            "ok": not failed,
+            "dialect": loaded.document.dialect or None,
+            "errors": diagnostics.errors,
+            "warnings": diagnostics.warnings,
+            "diagnostics": [render.as_json(finding) for finding in diagnostics.found],
+        }
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        show(loaded, err=False)
+        click.echo(count(diagnostics.found) if diagnostics.found else "configuration is fine")
+    if failed:
+        raise click.exceptions.Exit(FAILED)
