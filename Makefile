@@ -32,7 +32,7 @@ test: peers lint  ## lint, then the whole test suite; what is skipped is listed 
 lint: venv  ## ruff and mypy
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
-	$(BIN)/mypy -p ferryman -p bench -p tests
+	$(BIN)/mypy -p ferryman -p bench -p scripts
 
 bench: venv  ## compare with HAProxy and nginx (BENCH="--quick", "--only plain,sni", "--threads 2", "--help")
 	$(BIN)/python -m bench $(BENCH)

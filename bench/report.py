@@ -51,12 +51,12 @@ NOTHING = Sample(cost=0, rate=0, pss=0)
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The medians of a proxy's rounds, and the lowest and highest cost among them."""
+    """The medians of a proxy's rounds, the lowest and highest cost among them, and the rounds themselves."""
 
     median: Sample
     lowest: float
     highest: float
-    rounds: int
+    samples: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def summarize(samples: Sequence[Sample]) -> Summary:
         p50=middle(sample.p50 for sample in samples),
         p99=middle(sample.p99 for sample in samples),
     )
-    return Summary(median, min(costs), max(costs), len(samples))
+    return Summary(median, min(costs), max(costs), tuple(samples))
 
 
 def ratio(value: float | None, reference: float | None) -> float | None:
