@@ -79,15 +79,25 @@ backends:
 - **Text** that begins with `*`, `[`, `{`, `%`, `@` or `&` needs quotes in YAML: `"*:443"`, `"[::1]:443"`.
 - **true and false** are the only truths; `yes`, `no`, `on` and `off` are text. Numbers with leading zeros are text.
 - **Durations** are `500ms`, `10s`, `1m30s`, `2h`, `1d`, or a number of seconds.
-- **Addresses**: the text after the last colon is the port, unless a `]` follows that colon. `*:443` and `:443` listen on
-  every IPv4 address, `[::]:443` on every IPv6 address as well (`{address: "[::]:443", v6only: true}`: on these only).
-  `127.0.0.1:8000-8010` listens on several ports. `unix@/run/x.sock` (or `/run/x.sock`) and `abns@name` are Unix
+- **Addresses**: the text after the last colon is the port, unless a `]` follows that colon. `*:443` and `:443` listen
+  on every IPv4 address, `[::]:443` on every IPv6 address as well (`{address: "[::]:443", v6only: true}`: on these
+  only). `127.0.0.1:8000-8010` listens on several ports. `unix@/run/x.sock` (or `/run/x.sock`) and `abns@name` are Unix
   sockets. `ipv4@` and `ipv6@` demand a family. Only servers may be named, as in `host.example:443`.
-- **Variables**: `${NAME}` in a value is the environment variable, `${NAME:-default}` has a default, `$${` is a plain `${`.
-- **Anchors and merge keys** (`&name`, `*name`, `<<: *name`) work. Top-level keys that begin with `x-` are room for them.
+- **Variables**: `${NAME}` in a value is the environment variable, `${NAME:-default}` has a default, `$${` is a plain
+  `${`.
+- **Anchors and merge keys** (`&name`, `*name`, `<<: *name`) work. Top-level keys that begin with `x-` are room for
+  them.
 - **Several files** are united; lists in `global` are added up, everything else may be defined once.
-- **Short forms**: one value may stand for a list of one; an address for a server or runtime socket; a target for a log.
+- **Short forms**: one value may stand for a list of one; an address for a server or a runtime socket; a target for a
+  log.
 """
+
+WHEN = """\
+A condition is a test such as `{sni: '*.example.org'}`. Several keys in one mapping must all hold; of a list of
+conditions one must hold, and so must one of a list of values. A plain text names an entry of the listener's `tests`.
+`{all: […]}`, `{any: […]}` and `{not: …}` nest. A key is a fact, perhaps with converters, as in `sni|lower`; a value is
+compared in the way natural to the fact, or as a method says: `{sni: {suffix: .example.org}}`,
+`{alpn: {is: h2, ignore_case: true}}`."""
 
 
 def page() -> str:
@@ -99,17 +109,13 @@ def page() -> str:
         parts += [f"## {title}", section["description"], _table(section)]
     parts += [
         "## when",
-        "A condition is a test such as `{sni: '*.example.org'}`. Several keys in one mapping must all hold; of a list of "
-        "conditions one must hold, and so must one of a list of values. A plain text names an entry of the listener's "
-        "`tests`. `{all: […]}`, `{any: […]}` and `{not: …}` nest. A key is a fact, perhaps with converters, as in "
-        "`sni|lower`; a value is compared in the way natural to the fact, or as a method says: "
-        "`{sni: {suffix: .example.org}}`, `{alpn: {is: h2, ignore_case: true}}`.",
+        WHEN,
         "Methods: " + ", ".join(f"`{name}`" for name in METHODS) + ".",
         "### Facts",
         "| fact | type | known | |\n|---|---|---|---|\n"
         + "\n".join(
-            f"| `{name}{_arguments(fact.parameters, fact.optional)}` | {fact.type} | {_KNOWN[fact.needs]} | {_cell(fact.text)} |"
-            for name, fact in FETCHES.items()
+            f"| `{name}{_arguments(it.parameters, it.optional)}` | {it.type} | {_KNOWN[it.needs]} | {_cell(it.text)} |"
+            for name, it in FETCHES.items()
         ),
         "### Converters",
         "| converter | gives | |\n|---|---|---|\n"
@@ -144,15 +150,16 @@ def _type(value: dict[str, Any]) -> str:
         return ", ".join(value["enum"]) if len(value["enum"]) <= 8 else f"{value['enum'][0]} … {value['enum'][-1]}"
     kind = value.get("type")
     if kind == "array":
-        return f"list of {_type(value['items'])}"
+        inner = _type(value["items"])
+        return f"list of ({inner})" if " or " in inner else f"list of {inner}"
     if kind == ["string", "number"]:
         return "duration"
     if isinstance(kind, list):
         return "[condition](#when)"
     if kind == "object":
-        inner = value.get("additionalProperties")
-        if isinstance(inner, dict):
-            return f"mapping of name to {_type(inner)}"
+        of = value.get("additionalProperties")
+        if isinstance(of, dict):
+            return f"mapping of name to {_type(of)}"
         return "{" + ", ".join(value.get("properties", {})) + "}"
     return {"string": "text", "integer": "number", "boolean": "true or false"}[str(kind)]
 

@@ -13,7 +13,7 @@ from ferryman.config.compile_backend import compile_backend
 from ferryman.config.compile_listener import compile_listener, has_own_servers
 from ferryman.config.compile_log import LogTargets
 from ferryman.config.model import BackendSettings, Configuration, GlobalSettings, ListenerSettings, LogSettings
-from ferryman.config.source import Diagnostics, Document, Path, Report
+from ferryman.config.source import OVERRIDES, Diagnostics, Document, Path, Report
 from ferryman.plan import Backend, Listener, LogTarget, Plan, RuntimeSocket, Settings
 
 
@@ -41,7 +41,7 @@ def compile_plan(document: Document, configuration: Configuration, diagnostics: 
         backends=tuple(backends.values()),
         servers=tuple(server for backend in backends.values() for server in backend.servers),
         log_targets=targets.all,
-        sources=tuple(dict.fromkeys(mark.file for mark in document.marks.values())),
+        sources=tuple(dict.fromkeys(mark.file for mark in document.marks.values() if mark.file != OVERRIDES)),
     )
 
 
@@ -116,8 +116,7 @@ def _refuse_shared_addresses(listeners: Sequence[Listener], report: Report) -> N
             last = address.last_port or address.port
             for family, host, low, high, other in taken:
                 if (family, host) == (address.family, address.host) and low <= last and address.port <= high:
-                    mine = "itself" if other[1] == listener.name else f"listener {other[1]}"
-                    message = f"listener {listener.name} cannot have {address}: {mine} has it"
+                    message = f"{address} is already taken by listener {other[1]}"
                     place = report.document.mark(other)
                     report.error(path, message + (f", at {place}" if place else ""), "choose another port")
             taken.append((address.family, address.host, address.port, last, path))

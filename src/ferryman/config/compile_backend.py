@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from ferryman.config.compile_rules import compile_routes, compile_tests, warn_of_unreachable
 from ferryman.config.model import BackendSettings, CheckSettings, ServerSettings, parse_balance
+from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
 from ferryman.plan import Address, Backend, Check, Server
-from ferryman.rules.expression import nearest
 
 
 def compile_backend(
@@ -28,7 +28,7 @@ def compile_backend(
     server_rules = compile_routes(settings.server_rules, rules_path, tests, report)
     names = [server.name for server in servers]
     for number, rule in enumerate(server_rules):
-        if rule.expression is None and rule.backend not in names:
+        if rule.backend and rule.backend not in names:
             message = f"backend {name} has no server {rule.backend!r}"
             report.error((*rules_path, number, "to"), message, nearest(rule.backend, names))
     warn_of_unreachable(server_rules, rules_path, report)

@@ -17,10 +17,10 @@ from ferryman.config.compile_rules import (
     warn_of_unreachable,
 )
 from ferryman.config.model import ListenerSettings, PagesSettings
+from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
 from ferryman.plan import Backend, Listener, LogTarget, Pages
 from ferryman.rules.decision import Action, Route
-from ferryman.rules.expression import nearest
 
 _INSPECT_TIMEOUT: Final = 5.0  # seconds; where a rule needs the client's first bytes and nothing else is said
 
@@ -102,8 +102,7 @@ def _resolve(
             names.setdefault(route.backend, (*path, "routes", number, "to"))
     for name, at in names.items():
         if name not in backends:
-            hint = nearest(name, backends) or ("there are none" if not backends else f"there are {', '.join(backends)}")
-            report.error(at, f"there is no backend {name!r}", hint if len(backends) <= 10 else "")
+            report.error(at, f"there is no backend {name!r}", nearest(name, backends) or _there_are(backends))
     if mode_of(settings) == "pages":
         if default or routes:
             report.warning(path, f"listener {path[-1]} shows pages: where it leads to is ignored", "remove it")
@@ -118,6 +117,12 @@ def _resolve(
     if any(route.expression for route in routes):
         return list(backends.values())
     return [backends[name] for name in names if name in backends]
+
+
+def _there_are(backends: Mapping[str, Backend]) -> str:
+    if len(backends) > 10:
+        return ""
+    return f"known are: {', '.join(backends)}" if backends else "there is none at all"
 
 
 def _warn_of_pointless(routes: Sequence[Route], path: Path, default: str, report: Report) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ferryman.config import conditions
+from ferryman.config.conditions import build
 from ferryman.config.model import RouteSettings, RuleSettings
 from ferryman.config.source import Mark, Path, Report
 from ferryman.rules.condition import All, Any, Condition, Named, Not, Test
@@ -21,7 +21,7 @@ def compile_tests(data: Mapping[str, object], path: Path, report: Report) -> Tes
     """Named conditions; each may use those before it."""
     tests: dict[str, Condition] = {}
     for name, value in data.items():
-        built = conditions.build(value, (*path, name), tests, report.error, report.warning)
+        built = build(value, (*path, name), tests, report.error, report.warning)
         tests[name] = built if built is not None else Any(())  # reported; its users are not to be blamed as well
     return tests
 
@@ -58,9 +58,10 @@ def compile_routes(entries: Sequence[RouteSettings], path: Path, tests: Tests, r
             expression = compile_expression(entry.to[2:-1], (*at, "to"), report, before=2, after=1)
             routes.append(Route(condition, report.where(at), expression=expression))
         else:
-            if "%[" in entry.to:
+            mixed = "%[" in entry.to
+            if mixed:
                 report.error((*at, "to"), "a computed name is one %[fact] and nothing around it", "use |prepend(text)")
-            routes.append(Route(condition, report.where(at), entry.to))
+            routes.append(Route(condition, report.where(at), "" if mixed else entry.to))
     return tuple(routes)
 
 
@@ -108,7 +109,7 @@ def _reads_bytes(part: Condition | Expression | None) -> bool:
 
 
 def _condition(data: object, path: Path, tests: Tests, report: Report) -> Condition | None:
-    return None if data is None else conditions.build(data, path, tests, report.error, report.warning)
+    return None if data is None else build(data, path, tests, report.error, report.warning)
 
 
 def _spot(mark: Mark | None, length: int, offset: int) -> Mark | None:

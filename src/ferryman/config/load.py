@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from ferryman.config import dialects
 from ferryman.config.dialects.native import resolve
-from ferryman.config.source import Diagnostic, Diagnostics, Document, Mark, Path, Source
+from ferryman.config.nearest import nearest
+from ferryman.config.source import OVERRIDES, Diagnostic, Diagnostics, Document, Mark, Path, Source
 from ferryman.errors import ConfigError
-from ferryman.rules.expression import nearest
 
 if TYPE_CHECKING:
     from ferryman.config.model import Configuration
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES: Final = (".cfg", ".conf", ".yaml", ".yml")
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of one file
-OVERRIDES: Final = "--set"
-"""Name of the source that stands for the overrides, one a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +172,9 @@ def _override(document: Document, overrides: Sequence[tuple[str, str]], diagnost
             marks[path] = Mark(OVERRIDES, number, len(dotted) + 2, len(value))
             keys = {of: at for of, at in keys.items() if of[: len(path)] != path}
             keys[path] = mark
+            for end in range(1, len(path)):  # sections that came with it
+                if path[:end] not in marks:
+                    marks[path[:end]] = keys[path[:end]] = mark
     return Document(document.dialect, data, marks, keys)
 
 
@@ -214,9 +215,9 @@ def _put(data: Any, dotted: str, value: object, mark: Mark, diagnostics: Diagnos
 
 
 def _add_news(diagnostics: Diagnostics, found: Diagnostics) -> None:
-    """Leave out what follows from a mistake that has already been reported on the same line."""
-    faulty = {(d.mark.file, d.mark.line) for d in diagnostics.found if d.mark and d.severity == "error"}
-    diagnostics.found += [d for d in found.found if d.mark is None or (d.mark.file, d.mark.line) not in faulty]
+    """Leave out what follows from a mistake that has already been reported at the same place."""
+    faulty = {finding.mark for finding in diagnostics.found if finding.mark and finding.severity == "error"}
+    diagnostics.found += [finding for finding in found.found if finding.mark not in faulty]
 
 
 def _sort(diagnostics: Diagnostics, sources: Sequence[Source]) -> None:

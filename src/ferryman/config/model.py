@@ -10,6 +10,7 @@ a server) are widened before validation, so that the model itself only knows the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
@@ -46,9 +47,12 @@ def _bind_list(value: object) -> object:
     return split_addresses(value) if isinstance(value, str) else _one_or_list(value)
 
 
-def _entry_of(key: str) -> BeforeValidator:
-    """A plain string stands for a mapping with this one key."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+def _text_for(key: str, section: type[BaseModel], examples: Sequence[str]) -> BeforeValidator:
+    """Plain text stands for a mapping with this one key."""
+    return BeforeValidator(
+        lambda value: {key: value} if isinstance(value, str) else value,
+        json_schema_input_type=Annotated[str, WithJsonSchema({"type": "string", "examples": examples})] | section,
+    )
 
 
 def _listen_data(address: Address) -> object:
@@ -119,11 +123,12 @@ Listen = Annotated[
 ]
 """Where to listen: "*:443", or {address: "[::]:443", v6only: true}."""
 
+_CONNECT_EXAMPLES = ["192.0.2.7:443", "[2001:db8::7]:443", "host.example:443", "unix@/run/x.sock"]
 Connect = Annotated[
     Address,
     BeforeValidator(parse_connect_address),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["192.0.2.7:443", "[2001:db8::7]:443", "host.example:443"]}),
+    WithJsonSchema({"type": "string", "examples": _CONNECT_EXAMPLES}),
 ]
 """Where to connect."""
 
@@ -177,7 +182,7 @@ class LogSettings(Section):
     """longest line, in bytes; the rest is cut"""
 
 
-Log = Annotated[LogSettings, _entry_of("target")]
+Log = Annotated[LogSettings, _text_for("target", LogSettings, ["stdout", "udp:127.0.0.1:514", "unix:/dev/log"])]
 Logs = Annotated[list[Log], BeforeValidator(_one_or_list, json_schema_input_type=Log | list[Log])]
 
 
@@ -197,11 +202,7 @@ class RuntimeSocketSettings(Section):
 
 
 RuntimeSocketEntry = Annotated[
-    RuntimeSocketSettings,
-    BeforeValidator(
-        lambda value: {"address": value} if isinstance(value, str) else value,
-        json_schema_input_type=Annotated[str, WithJsonSchema(_LISTEN_TEXT)] | RuntimeSocketSettings,
-    ),
+    RuntimeSocketSettings, _text_for("address", RuntimeSocketSettings, ["unix@/run/ferryman/runtime.sock"])
 ]
 
 
@@ -255,7 +256,7 @@ class RuleSettings(Section):
 class RouteSettings(Section):
     """`to` when the condition holds; the first that holds wins."""
 
-    to: str
+    to: str = Field(min_length=1)
     """a backend's name, or %[fact] to compute the name"""
     when: Condition = None
     """default: always"""
@@ -329,13 +330,7 @@ class ServerSettings(Section):
     """end its connections when it goes down"""
 
 
-ServerEntry = Annotated[
-    ServerSettings,
-    BeforeValidator(
-        lambda value: {"address": value} if isinstance(value, str) else value,
-        json_schema_input_type=Annotated[str, WithJsonSchema({"type": "string"})] | ServerSettings,
-    ),
-]
+ServerEntry = Annotated[ServerSettings, _text_for("address", ServerSettings, _CONNECT_EXAMPLES)]
 Servers = Annotated[
     list[ServerEntry], BeforeValidator(_one_or_list, json_schema_input_type=ServerEntry | list[ServerEntry])
 ]
@@ -357,8 +352,8 @@ class BackendSettings(Section):
     redispatch: Annotated[
         Annotated[bool, Tag("<boolean>")] | Annotated[int, Field(ge=-1000, le=1000), Tag("<number>")],
         Discriminator(_boolean_or_number),
-    ] = True
-    """may a retry go to another server? true: the last one; N: every Nth; false: never"""
+    ] = -1  # not True, which would equal 1 and be left out of what is emitted
+    """may a retry go to another server? true or -1: the last one; N: every Nth; false or 0: never"""
     connect_timeout: Seconds | None = 5.0
     """for a connection to a server to stand; null or 0: no limit"""
     server_timeout: Seconds | None = None

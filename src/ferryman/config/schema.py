@@ -13,7 +13,7 @@ from ferryman.config.model import Configuration
 def schema() -> dict[str, Any]:
     """The schema, in JSON Schema's draft 2020-12. It knows no references: that a backend exists is the compiler's."""
     made = Configuration.model_json_schema(by_alias=True, mode="validation")
-    _without_titles(made)
+    _tidy(made)
     made["patternProperties"] = {"^x-": {"description": "room for YAML anchors; left out"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -23,13 +23,15 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _without_titles(node: object) -> None:
-    """Drop the titles pydantic makes of field names: editors would show them beside the names themselves."""
+def _tidy(node: object) -> None:
+    """Drop the titles made of field names, which editors would show beside them, and refuse names of other forms."""
     if isinstance(node, list):
         for entry in node:
-            _without_titles(entry)
+            _tidy(entry)
     elif isinstance(node, dict):
         if isinstance(node.get("title"), str):
             del node["title"]
+        if "patternProperties" in node:
+            node.setdefault("additionalProperties", False)
         for entry in node.values():
-            _without_titles(entry)
+            _tidy(entry)

@@ -7,7 +7,10 @@ file, line and column. This module reads no files and decides nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
+
+OVERRIDES: Final = "--set"
+"""Name of the source that stands for values given on the command line, one a line."""
 
 Path = tuple[str | int, ...]
 """Where a value sits in the model: ("listeners", "web", "bind", 0)."""

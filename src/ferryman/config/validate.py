@@ -21,9 +21,9 @@ from ferryman.config.model import (
     ServerSettings,
     section_at,
 )
+from ferryman.config.nearest import nearest
 from ferryman.config.source import Diagnostics, Document, Mark, Path
 from ferryman.config.values import shown
-from ferryman.rules.expression import nearest
 
 _HOMES: Final[dict[str, type[Section]]] = {
     "`global`": GlobalSettings,
@@ -105,13 +105,13 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
             hint = f'quote it: "{value}"'
         elif kind == "int_type" and isinstance(value, str) and value.isdigit():
             hint = "write it without quotes"
-        return f"this is {_WRONG_TYPE[kind]}, not {_shown(value)}", hint
+        return f"must be {_WRONG_TYPE[kind]}, not {_shown(value)}", hint
     if kind == "literal_error":
         expected = str(context["expected"])
         return f"{_shown(value)} is none of {expected}", nearest(str(value), expected.replace("'", "").split(", "))
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {context['ge']}" if kind == "greater_than_equal" else f"at most {context['le']}"
-        return f"{_shown(value)} is out of range, it is {bound}", ""
+        return f"must be {bound}, not {_shown(value)}", ""
     if kind == "string_pattern_mismatch":
         return f"{_shown(value)} is not of the form {context['pattern']}", ""
     return f"{detail['msg']}, not {_shown(value)}", ""
@@ -126,13 +126,10 @@ def _key_hint(path: Path) -> str:
     section, key = section_at(path[:-1]), str(path[-1])
     if section is None:
         return ""
-    known = [info.alias or name for name, info in section.model_fields.items()]
-    if hint := nearest(key, known):
-        return hint
-    homes = [home for home, model in _HOMES.items() if key in model.model_fields]
-    if homes:
+    if homes := [home for home, model in _HOMES.items() if key in model.model_fields]:
         return f"it belongs in {' or '.join(homes)}"
-    return f"there are {', '.join(known)}" if len(known) <= 10 else ""
+    known = [info.alias or name for name, info in section.model_fields.items()]
+    return nearest(key, known) or (f"there are {', '.join(known)}" if len(known) <= 10 else "")
 
 
 def _data_path(loc: tuple[str | int, ...], data: object) -> Path:
@@ -143,7 +140,7 @@ def _data_path(loc: tuple[str | int, ...], data: object) -> Path:
         if isinstance(part, str) and part.startswith(("<", "[key]")):
             continue
         path.append(part)
-        if isinstance(current, dict):
+        if isinstance(current, dict) and isinstance(part, str):
             current = current.get(part)
         elif isinstance(current, list) and isinstance(part, int) and part < len(current):
             current = current[part]
@@ -165,7 +162,7 @@ def _remove(data: Any, path: Path) -> None:
     *around, last = path
     for part in around:
         data = data[part]
-    if around == ["backends"]:
+    if around == ["backends"] and data[last] != {}:
         data[last] = {}  # keeps what refers to it from looking wrong as well
     elif isinstance(last, int) or last in data:
         del data[last]

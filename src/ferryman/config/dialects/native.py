@@ -23,8 +23,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST: Final = 60
 _EXPANDED: Final = 100_000  # values that aliases may add to what is written out
 
-_LISTENERS = re.compile(r"""^\s*["']?listeners["']?\s*:""", re.MULTILINE)
-_SECTIONS = re.compile(r"""^["']?(global|backends)["']?\s*:""", re.MULTILINE)
+_LISTENERS = re.compile(r"""^\s*\{?\s*["']?listeners["']?\s*:""", re.MULTILINE)
+_SECTIONS = re.compile(r"""^\s*\{?\s*["']?(global|backends)["']?\s*:""", re.MULTILINE)
 
 
 def recognise(source: Source) -> int:
@@ -267,8 +267,10 @@ def _syntax_hint(line: str) -> str:
     """What a person who wrote this line may not know about YAML."""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "indent with blanks, not with tabs"
-    if found := re.search(r"(?:^|[:,\[{-]\s+|-\s)([*\[%@`][^\s,#]*)", line):
+    if found := re.search(r"(?:^|[:,\[{-]\s+|-\s)([*%@`][^\s,#]*|\[[0-9A-Fa-f:.]+\][^\s,#]*)", line):
         return f'quote what begins with {found[1][0]}: "{found[1]}"'
+    if found := re.search(r"[\[{].*(\$\{[^}]*\})", line):
+        return f'quote it within [] and {{}}: "{found[1]}"'
     return ""
 
 

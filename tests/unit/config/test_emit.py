@@ -1,0 +1,174 @@
+"""Emitted YAML is short, and reads back as the same plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ferryman.config.emit import emit
+from ferryman.config.load import load
+from ferryman.config.source import Source
+from ferryman.plan import Plan
+
+
+def emitted(text: str) -> str:
+    loaded = load([Source("f.yaml", text)], "ferryman", environment={})
+    assert loaded.configuration is not None, list(map(str, loaded.diagnostics.found))
+    return emit(loaded.configuration)
+
+
+def plan(text: str) -> Plan:
+    loaded = load([Source("f.yaml", text)], "ferryman", environment={})
+    assert loaded.plan is not None, list(map(str, loaded.diagnostics.found))
+    return without_places(loaded.plan)
+
+
+def without_places(plan: Plan) -> Plan:
+    listeners = tuple(
+        replace(
+            listener,
+            connection=tuple(replace(rule, where="") for rule in listener.connection),
+            inspect=tuple(replace(rule, where="") for rule in listener.inspect),
+            routes=tuple(replace(route, where="") for route in listener.routes),
+        )
+        for listener in plan.listeners
+    )
+    backends = tuple(
+        replace(backend, server_rules=tuple(replace(rule, where="") for rule in backend.server_rules))
+        for backend in plan.backends
+    )
+    return replace(plan, listeners=listeners, backends=backends)
+
+
+def test_what_was_short_stays_short() -> None:
+    text = """\
+global:
+  drain_timeout: 1m
+  log: stderr
+listeners:
+  web:
+    bind: 127.0.0.1:8443
+    servers:
+      - '[::1]:9443'
+      - address: host.example:9444
+        weight: 2
+        check: true
+  both:
+    bind:
+      - 0.0.0.0:80
+      - address: '[::]:80'
+        v6only: true
+    routes:
+      - to: app
+        when:
+          sni: '*.example.org'
+    log: []
+    log_format: '%ci:%cp'
+backends:
+  app:
+    servers:
+      - 192.0.2.1:1
+    check:
+      interval: 500ms
+    connect_timeout: null
+"""
+    assert emitted(text) == text
+
+
+def test_defaults_and_long_forms_are_left_out() -> None:
+    text = """
+listeners:
+  web: {bind: ["*:1"], mode: tcp, backlog: 0, keepalive: false, backend: {servers: [{address: "a:1", weight: 1}]}}
+"""
+    assert yaml.safe_load(emitted(text)) == {
+        "listeners": {"web": {"bind": "0.0.0.0:1", "mode": "tcp", "servers": ["a:1"]}}
+    }
+
+
+def test_text_that_looks_like_something_else_is_quoted() -> None:
+    text = """
+listeners: {web: {bind: "*:1", pages: {users: {a: "5", b: "true", c: "0x1f", d: "1e5", e: "$${X}", f: "no", g: "\\n"}}}}
+"""
+    again = load([Source("f.yaml", emitted(text))], "ferryman", environment={})
+    assert again.plan is not None
+    assert again.plan.listeners[0].pages is not None
+    assert dict(again.plan.listeners[0].pages.users) == {
+        "a": "5", "b": "true", "c": "0x1f", "d": "1e5", "e": "${X}", "f": "no", "g": "\n",
+    }  # fmt: skip
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="$"), max_size=8)
+SECONDS = st.sampled_from(["10s", "500ms", 3, 0.25, "1m30s"]) | st.floats(0.01, 1e6)
+COUNT = st.integers(0, 1000)
+CONNECT = st.sampled_from(["a.example:1", "[::1]:2", "192.0.2.1:3", "unix@/run/x", "2001:db8::1:4"])
+CHECK = st.booleans() | some(interval=SECONDS, fast_interval=SECONDS, timeout=SECONDS, rise=st.integers(1, 9))
+LOGS = st.lists(st.just("stderr") | some(tag=TEXTS, format=st.sampled_from(["raw", "iso"]), length=st.just(99)))
+CONDITION = st.sampled_from([{"sni": ["a.example.org", "*.b.example"]}, {"not": {"client_port": 5}}, [{"alpn": "h2"}]])
+SERVER = CONNECT | st.builds(
+    lambda address, rest: {"address": address, **rest},
+    CONNECT,
+    some(weight=st.integers(0, 256), backup=st.booleans(), check=CHECK, max_queue=COUNT, disabled=st.booleans()),
+)
+BACKEND = some(
+    servers=st.lists(SERVER, max_size=3, unique_by=lambda s: s["address"] if isinstance(s, dict) else s),
+    balance=st.sampled_from(["source", "random(4)", "roundrobin"]),
+    check=CHECK,
+    redispatch=st.booleans() | st.integers(0, 9),
+    connect_timeout=SECONDS | st.none(),
+    queue_timeout=SECONDS,
+    tunnel_timeout=SECONDS,
+    keepalive=st.booleans(),
+)
+RULES = st.lists(
+    st.builds(lambda when: {"action": "reject", "when": when}, CONDITION)
+    | st.builds(lambda n: {"action": "capture", "fact": "sni|lower", "length": n}, st.integers(1, 99)),
+    max_size=3,
+)
+LISTENER = some(
+    inspect=RULES,
+    routes=st.lists(st.builds(lambda when: {"to": "app", "when": when}, CONDITION | st.just(None)), max_size=2),
+    inspect_timeout=SECONDS,
+    client_timeout=SECONDS,
+    keepalive=st.booleans(),
+    log=LOGS,
+    log_format=st.sampled_from(["json", "tcp", "connect"]),
+    log_empty=st.booleans(),
+)
+GLOBAL = some(
+    workers=st.integers(1, 9),
+    node=TEXTS,
+    user=TEXTS,
+    log=LOGS,
+    drain_timeout=SECONDS,
+    runtime_sockets=st.just(["/run/x"]) | st.just([{"address": "abns@x", "mode": "600", "level": "admin"}]),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(GLOBAL, LISTENER, BACKEND, BACKEND, st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=2))
+def test_reads_back_as_the_same_plan(
+    process: dict[str, Any],
+    listener: dict[str, Any],
+    app: dict[str, Any],
+    own: dict[str, Any],
+    users: dict[str, str],
+) -> None:
+    data = {
+        "global": process,
+        "listeners": {
+            "web": {"bind": "*:1", "to": "app", **listener},
+            "own": {"bind": ["*:2", "[::1]:2-9"], "backend": own},
+            "stats": {"bind": "*:10", "pages": {"users": users}},
+        },
+        "backends": {"app": app},
+    }
+    text = yaml.safe_dump(data, allow_unicode=True)
+    assert plan(emitted(text)) == plan(text)
