@@ -73,7 +73,7 @@ class ServerState:
         if self.admin == "maint":
             return "MAINT"
         check = self.server.check
-        if self.admin == "drain" or (self.up and self.weight == 0):
+        if self.up and (self.admin == "drain" or self.weight == 0):
             return "DRAIN"
         if check is None:
             return "no check"

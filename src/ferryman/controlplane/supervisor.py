@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import resource
 import signal
@@ -17,7 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import ferryman
 from ferryman.controlplane import control, identity, sockets, systemd, totals
@@ -35,7 +34,7 @@ from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.web import WebServer
 from ferryman.errors import StartError
-from ferryman.plan import Plan
+from ferryman.plan import Backend, Plan
 
 Loader = Callable[[], "LoadResult"]
 """Reads the configuration again, for a reload."""
@@ -122,8 +121,7 @@ class Supervisor:
         for spec in settings.runtime_sockets:
             sock = sockets.bind(spec.address, 0)
             identity.hand_over(spec)
-            serve = functools.partial(runtime.serve, level=spec.level)
-            await asyncio.start_unix_server(serve, sock=sock)
+            await asyncio.start_unix_server(runtime.handler(spec.level), sock=sock)
         if settings.pidfile:
             cleanup.enter_context(_pidfile(settings.pidfile))
         self._identity = identity.resolve(settings)
@@ -259,6 +257,8 @@ class Supervisor:
         self.states = states
         self.backend_states = [backends.get(b.name) or BackendState(time.time()) for b in plan.backends]
         self._backend_names = [b.name for b in plan.backends]
+        for backend in plan.backends:
+            self._note_backend(backend)
         self.generations.begin(plan, plan.settings.workers)
         self._health.update(states)
         self._resolver.update(states)
@@ -279,14 +279,22 @@ class Supervisor:
     def _server_changed(self, state: ServerState) -> None:
         """Health or an operator changed what a server takes."""
         self.fleet.broadcast("weights", self.weights())
-        backend = next(b for b in self.plan.backends if b.name == state.server.backend)
-        members = [self.states[server.id] for server in backend.servers]
-        sessions = totals.total(self.plan, self.regions, self.carried)
-        self._journal.server_changed(state, members, sessions)
-        if self.backend_states[backend.id].note(usable(members), time.time()) and not usable(members):
+        backend = self._backend_of(state)
+        self._journal.server_changed(state, self._members(backend))
+        if self._note_backend(backend) and not self.backend_states[backend.id].up:
             self._journal.emerg(f"backend {backend.name} has no server available!")
         if state.server.close_on_down and not state.up:
             self.fleet.broadcast("kill_server", state.server.id)
+
+    def _backend_of(self, state: ServerState) -> Backend:
+        return next(backend for backend in self.plan.backends if backend.name == state.server.backend)
+
+    def _members(self, backend: Backend) -> list[ServerState]:
+        return [self.states[server.id] for server in backend.servers]
+
+    def _note_backend(self, backend: Backend) -> bool:
+        """Take note of whether a backend has any server to offer; True if that changed."""
+        return self.backend_states[backend.id].note(usable(self._members(backend)), time.time())
 
     def _addresses_changed(self, state: ServerState) -> None:
         self.fleet.broadcast("addresses", {state.server.id: list(state.addresses)})
@@ -335,8 +343,8 @@ class Supervisor:
         rows: list[Session] = []
         for worker, answer in await self.fleet.ask_all("sessions"):
             for row in answer.get("sessions", []):
-                row["id"] = row["id"] << WORKER_BITS | worker.index
-                rows.append({**row, "worker": worker.pid})
+                number = row["id"] << WORKER_BITS | worker.index
+                rows.append(cast(Session, {**row, "id": number, "worker": worker.pid}))
         return rows
 
     async def kill(self, ids: Collection[int]) -> int:
@@ -357,7 +365,9 @@ class Supervisor:
             self._server_changed(state)
 
     def set_weight(self, server_id: int, weight: int) -> None:
-        self.states[server_id].weight = weight
+        state = self.states[server_id]
+        state.weight = weight
+        self._note_backend(self._backend_of(state))
         self.fleet.broadcast("weights", self.weights())
 
     def clear_maxima(self) -> None:
@@ -365,7 +375,8 @@ class Supervisor:
         self.rates.clear_maxima()
 
     def clear_counters(self) -> None:
-        totals.clear(self.plan, self.regions, self.generations.gone)
+        earlier = [(generation.plan, generation.regions) for generation in self.generations.earlier]
+        totals.clear(self.plan, self.regions, self.generations.gone, earlier)
         self.rates.clear_maxima()
 
 

@@ -20,6 +20,7 @@ from ferryman.dataplane.accesslog import Counts
 from ferryman.dataplane.channel import Frames, send_report
 from ferryman.dataplane.generation import Generation
 from ferryman.dataplane.listener import Door
+from ferryman.dataplane.logfields import endpoint
 from ferryman.dataplane.logwriter import LogWriter
 from ferryman.dataplane.loop import Loop
 from ferryman.dataplane.record import Record
@@ -189,6 +190,8 @@ class Worker:
         if self.loop.interval != TICK:
             self.loop.interval = TICK
         log = generation.logs[session.listener.id]
+        if log.needs_local and not session.record.local_host:
+            session.record.local_host, session.record.local_port = fdio.sockname(session.fd)
         if log.early and session.listener.log.format == "connect":
             log.started(session.record)
         session.start()
@@ -327,7 +330,7 @@ def _row(record: Record, home: object, now: float, idle: float, received: int, s
         "listener": record.listener.name,
         "backend": record.backend.name if record.backend else "",
         "server": record.server.name if record.server else "",
-        "client": f"{record.client_host}:{record.client_port}",
+        "client": endpoint(record.client_host, record.client_port),
         "sni": record.sni or "",
         "age": round(now - record.start, 1),
         "idle": round(idle, 1),
@@ -347,7 +350,7 @@ def _sweep_interval(plan: Plan) -> float:
         for name in ("client_timeout", "client_fin_timeout", "server_timeout", "server_fin_timeout", "tunnel_timeout")
         if (limit := getattr(holder, name, None))
     ]
-    return max(min([SWEEP, *(limit / 4 for limit in limits)]), TICK)
+    return float(max(min([SWEEP, *(limit / 4 for limit in limits)]), TICK))
 
 
 def main() -> None:
