@@ -128,17 +128,43 @@ def _styled(role: str, text: str) -> str:
 
 
 _PASSWORD = re.compile(r"(\bauth\s+[^\s:]+:|\bpassword\s+|\bpassword:\s*)(\S+)")
+_USERS = re.compile(r"""^(\s*)(?:- +)?.*\busers["']?\s*:""")
 
 
 def _without_passwords(source: Source, document: Document) -> Source:
-    """The text with a star for each character of a password, so that places stay where they are."""
+    """The text with a star for each character of a password, so that places stay where they are.
+
+    Where it was understood, the document knows the places; where it was not, whatever looks like a password is taken
+    for one.
+    """
     from ferryman.config.source import Source
 
     lines = source.text.split("\n")
+    if not document.data:
+        lines = _without_users(lines)
     for path, mark in document.marks.items():
         if path[-2:-1] == ("users",) and mark.file == source.name and 0 < mark.line <= len(lines):
-            line, start = lines[mark.line - 1], mark.column - 1
-            end = start + (mark.length or len(line))
-            lines[mark.line - 1] = line[:start] + "*" * (min(end, len(line)) - start) + line[end:]
+            lines[mark.line - 1] = _starred(lines[mark.line - 1], mark.column - 1, mark.length or None)
     text = "\n".join(lines)
     return Source(source.name, _PASSWORD.sub(lambda found: found[1] + "*" * len(found[2]), text))
+
+
+def _without_users(lines: list[str]) -> list[str]:
+    """Hide what follows `users:`, on its line and in the lines indented below it."""
+    hidden: list[str] = []
+    below: int | None = None
+    for line in lines:
+        if below is not None and line.strip() and len(line) - len(line.lstrip()) <= below:
+            below = None
+        if found := _USERS.match(line):
+            below = len(found[1])
+            line = _starred(line, found.end())
+        elif below is not None and ":" in line:
+            line = _starred(line, line.index(":") + 1)
+        hidden.append(line)
+    return hidden
+
+
+def _starred(line: str, start: int, length: int | None = None) -> str:
+    end = len(line) if length is None else start + length
+    return line[:start] + "*" * len(line[start:end]) + line[end:]

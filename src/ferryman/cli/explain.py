@@ -127,7 +127,7 @@ def explain(
     if hello_file and (sni or alpn):
         raise click.UsageError("--hello-file and --sni or --alpn exclude each other")
     loaded = source.load()
-    plan = demand(loaded)
+    plan = loaded.plan or demand(loaded)  # warnings are for check to show
     _demand_servers(plan, down)
     first_bytes = _first_bytes(hello_file.read()) if hello_file else None if no_tls else hello(sni, alpn)
     try:

@@ -43,8 +43,6 @@ def status(control: str, as_json: bool) -> None:
 
 def overview(found: Data) -> str:
     """The snapshot (controlplane.snapshot.Snapshot as plain data) for people."""
-    from ferryman.config.render import printable
-
     lines = _process(found["process"])
     if found["listeners"]:
         rows = [("LISTENER", "ADDRESS", "STATE", *_HEAD), *map(_listener, found["listeners"])]
@@ -58,27 +56,30 @@ def overview(found: Data) -> str:
             for server in backend["servers"]:
                 colours[len(rows)] = server["condition"]
                 rows.append(_server(server))
-        lines += ["", _table([tuple(map(printable, row)) for row in rows], colours)]
+        lines += ["", _table(rows, colours)]
     return "\n".join(lines)
 
 
 def _table(rows: list[tuple[str, ...]], conditions: Mapping[int, str]) -> str:
+    from ferryman.config.render import printable
+
     def style(row: int, column: int, cell: str) -> str:
         if row == 0:
             return click.style(cell, bold=True)
         return click.style(cell, fg=_COLOURS.get(conditions.get(row, ""))) if column == 2 else cell
 
+    rows = [tuple(map(printable, row)) for row in rows]
     return columns(rows, right=range(3, 3 + len(_HEAD)), style=style)
 
 
 def _process(process: Data) -> list[str]:
-    from ferryman.controlplane.wording import duration, number, size
+    from ferryman.controlplane.wording import duration, size
 
     counts, alive = process["counts"], len(process["worker_pids"])
     lines = [
         f"ferryman {process['version']}, process {process['pid']}, up {duration(process['uptime'])}, "
         f"{alive} of {process['workers']} workers",
-        f"{number(counts['sessions_now'])} connections now, {number(counts['sessions'])} so far; "
+        f"{counts['sessions_now']} connections now, {counts['sessions']} so far; "
         f"{size(counts['bytes_in'])} from clients, {size(counts['bytes_out'])} to clients",
     ]
     if process["stopping"]:
@@ -110,14 +111,14 @@ def _server(row: Data) -> tuple[str, ...]:
 
 
 def _figures(row: Data) -> tuple[str, ...]:
-    from ferryman.controlplane.wording import number, size
+    from ferryman.controlplane.wording import size
 
     counts, rate = row["counts"], row["rate"]
     return (
-        number(counts["sessions_now"]),
-        number(counts["sessions_max"]),
-        number(counts["sessions"]),
-        number(rate["sessions"]),
+        str(counts["sessions_now"]),
+        str(counts["sessions_max"]),
+        str(counts["sessions"]),
+        str(rate["sessions"]),
         size(counts["bytes_in"]),
         size(counts["bytes_out"]),
     )
