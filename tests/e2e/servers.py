@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import socket
 import ssl
 import threading
@@ -77,48 +76,44 @@ class EchoServer:
                 continue
 
 
-class _Server6(http.server.ThreadingHTTPServer):
-    request_queue_size = 256
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        return
-
-
 class TlsServer:
-    """HTTPS: answers every GET with its name."""
+    """HTTPS: answers every request with its name, then ends the connection."""
 
     def __init__(self, name: str, authority: Authority, hosts: Sequence[str], host: str = "::1", port: int = 0) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.ca.issue_cert(*(hosts or (f"{name}.example.org",))).configure_cert(context)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.ca.issue_cert(*(hosts or (f"{name}.example.org",))).configure_cert(self._context)
         self.name = name
-        answer = f"{name}\n".encode()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                self.request = context.wrap_socket(self.request, server_side=True)
-                super().setup()
-
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *args: object) -> None:
-                return
-
-        class Server(_Server6):
-            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-        self._server = Server((host, port), Handler)
-        self.port: int = self._server.server_address[1]
+        self._socket = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256
+        )
+        self.port: int = self._socket.getsockname()[1]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            connection.settimeout(20)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        body = f"{self.name}\n".encode()
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with connection, contextlib.suppress(OSError), self._context.wrap_socket(connection, server_side=True) as tls:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                data = tls.recv(4096)
+                if not data:
+                    return
+                request += data
+            tls.sendall(head + body)
+            tls.unwrap()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        """Stop listening."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

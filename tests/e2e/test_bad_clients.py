@@ -1,4 +1,4 @@
-"""Clients that send garbage, dribble, say nothing or break off: each is dealt with, logged, and leaves nothing behind."""
+"""Clients that send garbage, dribble, say nothing or break off: dealt with, logged, and nothing is left behind."""
 
 from __future__ import annotations
 

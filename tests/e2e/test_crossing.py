@@ -1,4 +1,4 @@
-"""The seed's configuration: IPv4 clients, routed by SNI, to IPv6 servers; the file as it stands, only moved to loopback."""
+"""The first crossing: IPv4 clients, routed by SNI, to IPv6 servers, by the file as it stands, moved to loopback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def crossing(
         *("--set", f"global.pidfile={tmp_path}/pid"),
         *("--set", "global.chroot=", "--set", "global.user=", "--set", "global.group="),
         *("--set", f"global.runtime_sockets.0.address={tmp_path}/runtime/stats"),
-        *("--set", "global.log=[]", "--set", "listeners.main6443.log=[{target: stdout}]"),
+        *("--set", "global.log=stderr", "--set", "listeners.main6443.log=stdout"),
     )
     return ferry, front, stats, servers
 
@@ -122,9 +122,7 @@ def test_the_stats_page_wants_the_seeds_password(crossing: tuple[Ferry, int, int
         assert table.read().decode().startswith("# pxname,svname,")
 
 
-def test_status_counts_what_crossed(
-    crossing: tuple[Ferry, int, int, list[TlsServer]], authority: Authority
-) -> None:
+def test_status_counts_what_crossed(crossing: tuple[Ferry, int, int, list[TlsServer]], authority: Authority) -> None:
     ferry, front, _, _ = crossing
     for _ in range(3):
         curl(authority, front, NAME)

@@ -76,7 +76,9 @@ def test_a_port_that_is_taken_refuses_the_whole_reload(
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
-def test_signals_reload(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer], number: signal.Signals) -> None:
+def test_signals_reload(
+    run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer], number: signal.Signals
+) -> None:
     server, port, other = echo(), free_port(), free_port()
     ferry = run_ferry(configuration(port, server))
     ferry.file.write_text(configuration(other, server))

@@ -113,6 +113,11 @@ class Fleet:
             descriptors=descriptors,
         )
 
+    def reopen_logs(self) -> None:
+        """Give the workers the present descriptors of the log targets: files were rotated."""
+        for worker in self.workers.values():
+            worker.order("logs", descriptors=self._orders.log_descriptors())
+
     async def confirmed(self) -> None:
         """Wait until every worker follows the present plan. Raises StartError."""
         generation = self._generations.present

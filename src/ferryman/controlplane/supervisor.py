@@ -85,10 +85,10 @@ class Supervisor:
         self._loader = loader
         self._options = options
         self._journal = Journal(plan.settings.log, foreground=options.foreground)
-        self._logs = LogFiles()
+        self._logs = LogFiles(self._tell)
         self.fleet = Fleet(self.generations, self.sockets, self, self._tell)
         self._health = Health(self._server_changed, self._journal.check_result)
-        self._resolver = Resolver(self._addresses_changed)
+        self._resolver = Resolver(self._addresses_changed, self._tell)
         self._servers: list[WebServer] = []  # the present plan's pages
         self._identity = identity.Identity()
         self._end = asyncio.Event()
@@ -168,6 +168,7 @@ class Supervisor:
         for server in [*self._servers, control_server]:
             await server.stop()
         self._journal.notice("ferryman has stopped")
+        self._journal.close()
         self._logs.close()
 
     def begin_stop(self, drain: bool) -> None:
@@ -197,6 +198,8 @@ class Supervisor:
         watchdog = systemd.watchdog_interval()
         while True:
             self.generations.forget_ended()
+            if self._logs.refresh():
+                self.fleet.reopen_logs()
             self.rates.sample(totals.total(self.plan, self.regions, self.carried), time.monotonic())
             if watchdog is not None:
                 systemd.notify("WATCHDOG=1")
@@ -280,7 +283,8 @@ class Supervisor:
         """Health or an operator changed what a server takes."""
         self.fleet.broadcast("weights", self.weights())
         backend = self._backend_of(state)
-        self._journal.server_changed(state, self._members(backend))
+        sessions = totals.total(self.plan, self.regions, self.carried)
+        self._journal.server_changed(state, self._members(backend), sessions)
         if self._note_backend(backend) and not self.backend_states[backend.id].up:
             self._journal.emerg(f"backend {backend.name} has no server available!")
         if state.server.close_on_down and not state.up:
@@ -331,7 +335,8 @@ class Supervisor:
         return take(self)
 
     def _tell(self, level: str, text: str) -> None:
-        (self._journal.alert if level == "alert" else self._journal.notice)(text)
+        say = {"alert": self._journal.alert, "warning": self._journal.warning}
+        say.get(level, self._journal.notice)(text)
 
     # what operators may do (runtime.Operator)
 
