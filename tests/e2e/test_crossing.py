@@ -17,7 +17,7 @@ from servers import Authority, TlsServer
 
 pytestmark = pytest.mark.twin
 
-SEED = Path(__file__).parents[1] / "golden" / "haproxy" / "seed.cfg"
+SEED = Path(__file__).parents[1] / "golden" / "haproxy" / "cluster.cfg"
 NAME = "ocp-disconnected.fede.ipv6.lab"
 
 
