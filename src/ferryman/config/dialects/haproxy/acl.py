@@ -66,6 +66,7 @@ class Scope:
     diagnostics: Diagnostics
     named: dict[str, list[At]] = field(default_factory=dict)
     reads: dict[str, Word | None] = field(default_factory=dict)
+    backends: list[tuple[str, Word]] = field(default_factory=list)  # whose servers are counted, and where
 
     def define(self, name: Word, words: list[Word]) -> None:
         """An `acl` line. Raises Mistake; the name is known from then on all the same."""
@@ -160,6 +161,8 @@ class Scope:
         """`fetch,converter… flags patterns`. Raises Mistake."""
         expression = sample(words[0], self.proxy)
         method, patterns, ignore_case = self._flags(words, expression)
+        if expression.backend:
+            self.backends.append((expression.backend, words[0]))
         reads = words[0] if expression.needs == "bytes" else None
         if not method:
             raise Mistake(words[0], f"{words[0].text!r} has no method of its own", "say -m bin, -m str, -m found …")

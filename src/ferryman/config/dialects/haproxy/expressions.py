@@ -13,7 +13,7 @@ from ferryman.config.dialects.haproxy.keywords import word_set
 from ferryman.config.dialects.haproxy.place import Mistake, Word
 from ferryman.config.nearest import nearest
 from ferryman.rules import expression as native
-from ferryman.rules.facts import Needs, Type
+from ferryman.rules.facts import Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Sample:
     text: str
     method: str
     needs: Needs
-    type: Type
+    backend: str = ""  # whose servers it counts
 
 
 FETCHES: Final[dict[str, str]] = {
@@ -163,7 +163,7 @@ def sample(word: Word, default_argument: str = "") -> Sample:
         method = "version"
     elif len(parts) == 1 and name in _BINARY_AT_ONCE:
         method = "binary"
-    return Sample(str(parsed), method, parsed.needs, parsed.type)
+    return Sample(str(parsed), method, parsed.needs, str(parsed.fact.args[0]) if fact == "usable_servers" else "")
 
 
 def known(word: Word) -> None:

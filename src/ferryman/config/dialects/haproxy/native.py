@@ -13,9 +13,11 @@ from ferryman.config.dialects.haproxy.place import At
 from ferryman.config.dialects.haproxy.process import Process
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.serving import backend
+from ferryman.config.nearest import nearest
 from ferryman.config.source import Diagnostics
 from ferryman.config.values import parse_listen_address
 
+_BESIDE_PAGES: Final = ("http-request", "http-response", "monitor", "monitor-uri", "redirect")
 _TIMEOUTS: Final = {
     "frontend": ("timeout client",),
     "backend": ("timeout connect", "timeout server"),
@@ -28,14 +30,16 @@ def build(process: Process, proxies: Sequence[Proxy], diagnostics: Diagnostics) 
     listeners: dict[str, object] = {}
     backends: dict[str, object] = {}
     for proxy in proxies:
-        if proxy.mode == "http":
-            if proxy.listens and (pages := _pages(process, proxy, diagnostics)) is not None:
-                listeners[proxy.name] = pages
-            elif proxy.serves:
-                backends[proxy.name] = At({}, proxy.place)  # so that what leads here is not called wrong as well
-            continue
-        _warn_of_http(proxy, diagnostics)
+        _check_named_backends(proxy, proxies, diagnostics)
         _warn_of_timeouts(proxy, diagnostics)
+        if _shows_pages(proxy):
+            if _has_bind(proxy, diagnostics):
+                listeners[proxy.name] = _pages(proxy, diagnostics)
+            continue
+        if proxy.mode == "tcp":
+            _warn_of_http(proxy, diagnostics)
+        else:
+            _refuse_http(proxy, proxies, diagnostics)  # and go on: the rest of it may be wrong as well
         disabled = bool(proxy.value("disabled"))
         if proxy.serves and not (disabled and proxy.kind == "listen"):
             backends[proxy.name] = backend(proxy, diagnostics)
@@ -50,7 +54,7 @@ def build(process: Process, proxies: Sequence[Proxy], diagnostics: Diagnostics) 
 
 
 def _has_bind(proxy: Proxy, diagnostics: Diagnostics) -> bool:
-    if not proxy.binds and not proxy.value("disabled"):
+    if not proxy.binds and not proxy.value("disabled") and "bind" not in proxy.faulty:
         diagnostics.warning(proxy.place, f"{proxy} has no 'bind': it listens nowhere", "if that is meant: `backend`")
     return bool(proxy.binds)
 
@@ -153,33 +157,27 @@ def _log_format(proxy: Proxy, diagnostics: Diagnostics) -> At:
     found = proxy.settings.get("log-format")
     if found is None or not isinstance(found.value, LogFormat):
         return At("connect", proxy.place)
-    if found.value.name in ("httplog", "httpslog"):
+    if found.value.name in ("httplog", "httpslog") and proxy.mode == "tcp":
         message = f"'option {found.value.name}' needs HTTP mode: {proxy} logs as with 'option tcplog'"
         diagnostics.warning(found.mark, message, "write option tcplog")
     return At("tcp" if found.value.name else found.value.template, found.mark)
 
 
-def _pages(process: Process, proxy: Proxy, diagnostics: Diagnostics) -> At | None:
-    """A frontend in HTTP mode that only shows the statistics page, as a native listener; None after refusing it."""
-    stats = proxy.stats
+def _shows_pages(proxy: Proxy) -> bool:
+    """Is it a frontend that shows the statistics page, and does nothing else? A backend it only inherits is no use."""
     leads = proxy.rules.routes or proxy.servers or "default_backend" in proxy.own
-    if leads or (stats.place is None and not proxy.metrics):
-        place = proxy.settings["mode"].mark if "mode" in proxy.own else proxy.place
-        diagnostics.error(
-            place,
-            f"{proxy} is in mode http: HTTP proxying is HAProxy's, not supported by ferryman yet",
-            "mode http is for the statistics page alone; write mode tcp to carry HTTP as it is",
-        )
-        return None
+    return proxy.mode == "http" and proxy.listens and not leads and (proxy.stats.place is not None or proxy.metrics)
+
+
+def _pages(proxy: Proxy, diagnostics: Diagnostics) -> At:
+    stats = proxy.stats
     for keyword, (_, mark) in proxy.http.items():
-        if keyword in ("http-request", "redirect", "http-response", "monitor", "monitor-uri"):
+        if keyword in _BESIDE_PAGES:
             message = f"{keyword!r} beside the statistics page is HAProxy's, not supported by ferryman yet"
             diagnostics.error(mark, message, "")
     for rule in (*proxy.rules.connection, *proxy.rules.session, *proxy.rules.content):
         message = "rules before the statistics page are HAProxy's, not supported by ferryman yet"
         diagnostics.error(rule.mark, message, "")
-    if not _has_bind(proxy, diagnostics):
-        return None
     pages = {"uri": "/haproxy?stats" if stats.place else "/", **stats.settings}
     if stats.users:
         pages["users"] = stats.users
@@ -190,8 +188,25 @@ def _pages(process: Process, proxy: Proxy, diagnostics: Diagnostics) -> At | Non
     tree["pages"] = At(pages, stats.place or proxy.place)
     if "timeout client" in proxy.settings:
         tree["client_timeout"] = proxy.settings["timeout client"]
-    _warn_of_timeouts(proxy, diagnostics)
     return At(tree, proxy.place)
+
+
+def _refuse_http(proxy: Proxy, proxies: Sequence[Proxy], diagnostics: Diagnostics) -> None:
+    """Of backends only when no frontend is refused, since those are the cause."""
+    if proxy.kind == "backend" and any(p.mode == "http" and p.listens and not _shows_pages(p) for p in proxies):
+        return
+    place = proxy.settings["mode"].mark if "mode" in proxy.own else proxy.place
+    message = f"{proxy} is in mode http: HTTP proxying is HAProxy's, not supported by ferryman yet"
+    hint = "mode http is for the statistics page alone; write mode tcp to carry HTTP as it is"
+    diagnostics.error(place, message, hint)
+
+
+def _check_named_backends(proxy: Proxy, proxies: Sequence[Proxy], diagnostics: Diagnostics) -> None:
+    """What `nbsrv` asks about has to be there."""
+    for name, word in proxy.scope.backends:
+        known = [other.name for other in proxies if other.serves]
+        if name not in known:
+            diagnostics.error(word.mark, f"{word.text!r}: there is no backend {name!r}", nearest(name, known))
 
 
 def _warn_of_http(proxy: Proxy, diagnostics: Diagnostics) -> None:
@@ -213,7 +228,7 @@ def _warn_of_timeouts(proxy: Proxy, diagnostics: Diagnostics) -> None:
         and (keyword == "timeout client" or proxy.servers)
         and not (keyword == "timeout server" and proxy.value("timeout tunnel"))
     ]
-    if missing:
+    if missing and "timeout" not in proxy.faulty:
         quoted = " and ".join(f"'{keyword}'" for keyword in missing)
         message = f"{proxy} has no {quoted}: what hangs hangs for ever"
         diagnostics.warning(proxy.place, message, "set a time-out in `defaults`")

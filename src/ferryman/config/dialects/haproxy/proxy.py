@@ -64,6 +64,7 @@ class Proxy:
     scope: Scope
     settings: dict[str, At] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)  # of `settings`: set in this section, not inherited
+    faulty: set[str] = field(default_factory=set)  # first words of the lines that were wrong
     http: dict[str, tuple[str, Mark]] = field(default_factory=dict)
     logs: list[LogLine] = field(default_factory=list)
     stats: Stats = field(default_factory=Stats)
@@ -116,6 +117,7 @@ def new_proxy(kind: str, name: Word, defaults: Proxy | None, diagnostics: Diagno
     proxy = Proxy(kind, name.text, name.mark, Scope(name.text, diagnostics))
     if defaults is not None:
         proxy.settings = dict(defaults.settings)
+        proxy.faulty = set(defaults.faulty)
         proxy.http = dict(defaults.http)
         proxy.logs = list(defaults.logs)
         proxy.stats = defaults.stats.copy()

@@ -145,6 +145,13 @@ def _text(keyword: str, what: str) -> Callable[[Lines, Proxy, Arguments], None]:
     return read
 
 
+def _id(lines: Lines, proxy: Proxy, arguments: Arguments) -> None:
+    word = arguments.need("a number")
+    integer(word, 1)
+    arguments.end()
+    lines.diagnostics.warning(word.mark, "'id' has no effect here", PROXY.rows["id"].note)
+
+
 def _disabled(lines: Lines, proxy: Proxy, arguments: Arguments) -> None:
     proxy.put("disabled", At(arguments.keyword == "disabled", arguments.start))
     arguments.end()
@@ -188,6 +195,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "disabled": _disabled,
     "enabled": _disabled,
     "hash-type": _hash_type,
+    "id": _id,
     "log": _log,
     "log-format": _log_format,
     "log-tag": _text("log-tag", "a tag"),

@@ -54,6 +54,8 @@ class Reader:
             elif not self._blocks.skipped and (parts := words(line, self.process.environment)):
                 self._words(parts)
         except Mistake as mistake:
+            if isinstance(self._current, Proxy):
+                self._current.faulty.add(found[1])
             self.diagnostics.error(mistake.mark, mistake.message, mistake.hint)
 
     def _words(self, parts: list[Word]) -> None:

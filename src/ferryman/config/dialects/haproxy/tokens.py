@@ -31,7 +31,7 @@ class RawLine:
 
     def mark(self, start: int = 0, end: int | None = None) -> Mark:
         """The place of the characters from `start` up to `end` (the end of the line)."""
-        stop = len(self.text) if end is None else end
+        stop = len(self.text) if end is None else min(end, len(self.text))
         return Mark(self.file, self.number, start + 1, max(0, stop - start))
 
 
