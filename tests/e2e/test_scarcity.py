@@ -26,7 +26,7 @@ def answers(port: int, text: bytes = b"hello") -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as sock:
             sock.sendall(text)
-            return sock.recv(100) == text
+            return sock.recv(len(text), socket.MSG_WAITALL) == text
     except OSError:
         return False
 
