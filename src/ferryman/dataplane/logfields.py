@@ -281,8 +281,6 @@ ALIASES: Final[dict[str, Callable[[Flags], Getter]]] = {
     "ft": _name(lambda r: r.listener.name),
     "hr": lambda flags: _headers(flags, _captures),
     "hrl": lambda flags: _header_list(flags, _captures),
-    "hs": _number(lambda r: ""),
-    "hsl": _number(lambda r: ""),
     "lc": _lines,
     "ms": lambda flags: lambda r, c: f"{int(r.wall * 1000) % 1000:{'02X' if flags.X else '03'}}",
     "pid": _x(4, lambda r: os.getpid()),
@@ -299,7 +297,10 @@ ALIASES: Final[dict[str, Callable[[Flags], Getter]]] = {
     "ts": _number(lambda r: r.code),
     "tsc": _number(lambda r: r.code + "--"),
 }
-"""What HAProxy 2.6 takes in mode tcp. Captures of the response and TLS of our own are always empty."""
+"""What HAProxy 2.6 takes in mode tcp. TLS of our own is never spoken."""
+
+EMPTY: Final = ("hs", "hsl")
+"""Captures of responses, which mode tcp has none of: they leave nothing, not even the blank before them."""
 
 COUNTED: Final = frozenset(("ac", "fc", "bc", "sc"))
 LOCAL: Final = frozenset(("fi", "fp", "sp", "dst", "dst_port", "fc_dst", "fc_dst_port", "local_address", "local_port"))

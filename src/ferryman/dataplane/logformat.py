@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ferryman.dataplane import logfields
-from ferryman.dataplane.logfields import ALIASES, HTTP, Counts, Flags, Getter, Make
+from ferryman.dataplane.logfields import ALIASES, EMPTY, HTTP, Counts, Flags, Getter, Make
 from ferryman.dataplane.record import Record
 from ferryman.rules import expression
 from ferryman.rules.converters import CONVERTERS
@@ -53,7 +53,7 @@ class _Reader:
             self.text += found[0]
         elif kind == "blanks":
             # as in HAProxy: blanks only separate
-            self.text += " " if self.text else ""
+            self.text += " " if self.text and not self.text.endswith(" ") else ""
         elif kind == "percent":
             self.text += "%%"
         elif kind == "wrong":
@@ -68,6 +68,8 @@ class _Reader:
         flags, name = self._flagged(found), found["alias"]
         if name == "o":
             self._flags = flags
+            return
+        if name in EMPTY:
             return
         make = ALIASES.get(name)
         if make is not None:

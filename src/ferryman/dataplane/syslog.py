@@ -34,7 +34,7 @@ FILE_CHUNK: Final = 65536
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WITH_FRACTION: Final = ("rfc5424", "timed", "iso")
-_BREAKS: Final = bytes.maketrans(bytes(range(32)), b" " * 32)
+_NO_CONTROLS: Final = bytes.maketrans(bytes((*range(32), 127)), b" " * 33)
 
 
 class Sink:
@@ -89,13 +89,11 @@ class Sink:
             header = self._headers[level] = self._header(level, second)
         if header is None:
             return
-        text = line.encode("utf-8", "backslashreplace")
+        text = line.encode("utf-8", "backslashreplace").translate(_NO_CONTROLS)
         if self._fraction:
             framed = b"%b%06d%b%b\n" % (header[0], int((now - second) * 1_000_000), header[1], text)
         else:
             framed = b"%b%b\n" % (header[0], text)
-        if framed.find(b"\n") != len(framed) - 1:
-            framed = framed[:-1].translate(_BREAKS) + b"\n"
         if len(framed) > self.target.length:
             framed = _cut(framed, self.target.length)
         self.pending.append(framed)
