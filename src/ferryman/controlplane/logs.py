@@ -46,7 +46,10 @@ def open_target(target: LogTarget) -> int:
         return os.open(target.address, flags, 0o640)
     if target.kind == "unix":
         return _connected(socket.AF_UNIX, target.address)
-    found = socket.getaddrinfo(target.address, target.port, type=socket.SOCK_DGRAM)
+    try:
+        found = socket.getaddrinfo(target.address, target.port, type=socket.SOCK_DGRAM)
+    except UnicodeError:
+        raise OSError(f"{target.address} cannot be the name of a host") from None
     failure: OSError | None = None
     for family, _, _, _, address in found:
         try:
@@ -100,8 +103,8 @@ class _Opened:
     target: LogTarget
     descriptor: int  # /dev/null while the target is missing
     identity: _Identity | None
+    delay: float  # seconds between looks
     missing: bool = False
-    delay: float = RETRY
     again: float = 0.0  # monotonic: not to be looked at before
 
 
@@ -128,7 +131,7 @@ class LogFiles:
                 one.target = target
                 stale = one.missing or target.kind in ("file", "unix")
             else:
-                one = _Opened(target, os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), None)
+                one = _Opened(target, os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), None, RETRY)
                 stale = True
             if stale:
                 self._open(one)
