@@ -74,12 +74,20 @@ class Resolver:
         self._tell = tell or (lambda level, text: None)
         self._states: dict[str, list[ServerState]] = {}  # by name
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._answered: dict[str, asyncio.Event] = {}  # by name: it was looked up once, with whatever result
         self._running = False
 
     def start(self) -> None:
         """Begin; needs a running loop."""
         self._running = True
         self._begin()
+
+    async def settled(self, timeout: float) -> None:
+        """Wait until every name was looked up once, so that the first connections find addresses, or for `timeout`."""
+        events = [self._answered[host].wait() for host in self._tasks]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*events)
 
     def stop(self) -> None:
         """Ask no more."""
@@ -99,12 +107,14 @@ class Resolver:
                 self._give(state, known.get(address.host, state.addresses))
         for host in [host for host in self._tasks if host not in self._states]:
             self._tasks.pop(host).cancel()
+            del self._answered[host]
         if self._running:
             self._begin()
 
     def _begin(self) -> None:
         for host in self._states:
             if host not in self._tasks:
+                self._answered[host] = asyncio.Event()
                 task = asyncio.create_task(self._follow(host), name=f"resolve {host}")
                 task.add_done_callback(report_crash)
                 self._tasks[host] = task
@@ -127,6 +137,7 @@ class Resolver:
                 retry = 0.0
                 for state in self._states[host]:
                     self._give(state, addresses)
+            self._answered[host].set()
             await asyncio.sleep(retry or REFRESH)
 
     def _give(self, state: ServerState, addresses: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -137,3 +138,30 @@ def test_a_reload_keeps_what_is_known(zone: Zone) -> None:
             assert list(watch.resolver._tasks) == ["db.example"]
 
     asyncio.run(story())
+
+
+def test_the_first_answers_can_be_waited_for(zone: Zone) -> None:
+    async def story() -> None:
+        zone["db.example"] = ["192.0.2.1"]
+        state, lost = named("db.example"), named("lost.example")
+        watch = Watch(state, lost)
+        with watch.running():
+            await watch.resolver.settled(10.0)
+            assert state.addresses == ("192.0.2.1",)
+            assert len(watch.told) == 1, "a failure is an answer too"
+
+    asyncio.run(story())
+
+
+def test_the_first_answers_are_not_waited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: asked.wait(10) and [])
+
+    async def story() -> None:
+        watch = Watch(named("slow.example"))
+        with watch.running():
+            await watch.resolver.settled(0.05)
+            assert not asked.is_set()
+
+    asyncio.run(story())
+    asked.set()
