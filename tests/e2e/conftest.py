@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ferry import Ferry
@@ -15,7 +16,7 @@ def run_ferry(tmp_path: Path) -> Iterator[Callable[..., Ferry]]:
     """Start ferryman on a configuration text: run_ferry(text), or run_ferry(text, "haproxy.cfg", "--set", "…")."""
     running: list[Ferry] = []
 
-    def start(text: str, name: str = "ferryman.yaml", *arguments: str, **options: dict[str, str]) -> Ferry:
+    def start(text: str, name: str = "ferryman.yaml", *arguments: str, **options: Any) -> Ferry:
         ferry = Ferry(tmp_path / f"ferry{len(running)}", text, name, *arguments, **options)
         running.append(ferry)
         return ferry.wait_ready()

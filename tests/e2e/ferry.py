@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +46,15 @@ def free_port(host: str = "127.0.0.1") -> int:
 class Ferry:
     """One running ferryman."""
 
-    def __init__(self, folder: Path, text: str, name: str, *arguments: str, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        text: str,
+        name: str,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),  # a command that runs ferryman
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.file = folder / name
@@ -55,7 +63,7 @@ class Ferry:
         self.log_file = folder / "log"
         self._log = open(self.log_file, "ab")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ferryman", "run", str(self.file), "--control", self.control, *arguments],
+            [*prefix, sys.executable, "-m", "ferryman", "run", str(self.file), "--control", self.control, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

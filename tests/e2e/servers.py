@@ -102,14 +102,21 @@ class TlsServer:
     def _serve(self, connection: socket.socket) -> None:
         body = f"{self.name}\n".encode()
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-        with connection, contextlib.suppress(OSError), self._context.wrap_socket(connection, server_side=True) as tls:
+        with contextlib.suppress(OSError), connection:
+            if not connection.recv(1, socket.MSG_PEEK):  # a health check: wrap_socket leaks what is reset already
+                return
+            self._answer(connection, head + body)
+
+    def _answer(self, connection: socket.socket, answer: bytes) -> None:
+        with self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as tls:
+            tls.do_handshake()
             request = b""
             while b"\r\n\r\n" not in request:
                 data = tls.recv(4096)
                 if not data:
                     return
                 request += data
-            tls.sendall(head + body)
+            tls.sendall(answer)
             tls.unwrap()
 
     def close(self) -> None:

@@ -90,13 +90,18 @@ def test_files_stay_readable() -> None:
 
 
 def test_tests_mirror_the_source() -> None:
-    """A unit test file stands for a source file or folder of the same name."""
+    """A unit test file stands for a source file or folder of the same name, or a function of the package's own.
+
+    `test_against_X` compares the package with the program X.
+    """
     strays = []
     for test in (ROOT / "tests" / "unit").rglob("test_*.py"):
         relative = test.relative_to(ROOT / "tests" / "unit")
         stem = relative.stem.removeprefix("test_")
         folder = SOURCE / relative.parent
-        if relative.name == "test_structure.py":
+        if relative.name == "test_structure.py" or (stem.startswith("against_") and folder.is_dir()):
+            continue
+        if f"def {stem}(" in (folder / "__init__.py").read_text():
             continue
         if not any((folder / candidate).exists() for candidate in (f"{stem}.py", stem)) and folder.name != stem:
             strays.append(str(relative))
