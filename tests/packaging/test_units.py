@@ -39,7 +39,8 @@ def test_systemd_takes_them(dropins: list[str], tmp_path: Path) -> None:
         unit.write_text((PACKAGING / unit.name).read_text().replace(INSTALLED, here))
     for dropin in dropins:
         (tmp_path / "ferryman.service.d").mkdir()
-        shutil.copy(PACKAGING / dropin, tmp_path / "ferryman.service.d")
+        text = (PACKAGING / dropin).read_text()
+        (tmp_path / "ferryman.service.d" / dropin).write_text(text.replace(INSTALLED, here))
     for name in (*(unit.name for unit in units), *dropins):
         assert set(settings(name)) <= {"Unit", "Service", "Socket", "Install"}
     if analyze := shutil.which("systemd-analyze"):
