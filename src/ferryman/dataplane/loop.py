@@ -8,11 +8,12 @@ Three rules that the rest relies on:
 * `now` is read once per turn. Timeouts are coarse: they fire up to one tick late, never early.
 * A descriptor that is closed through `close` stays open until the turn is over. So its number cannot be given to a
   new connection while events of the old one are still in the batch being worked off.
-* A handler that raises is a bug: it is recorded and the handler is told to `abort`; the others go on.
+* A handler that raises, or the tick, is a bug: it is recorded and the handler is told to `abort`; the others go on.
 """
 
 from __future__ import annotations
 
+import errno
 import select
 import sys
 import traceback
@@ -26,11 +27,15 @@ from ferryman.dataplane import fdio
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
 ERR: Final = select.EPOLLERR
+URGENT: Final = select.EPOLLPRI
 HANGUP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-EDGE: Final = select.EPOLLET | select.EPOLLIN | select.EPOLLRDHUP
+EDGE: Final = select.EPOLLET | select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI
 """What a stream socket is watched for; OUT is added once it was found full (its edges would only be noise)."""
 
 EVENTS_PER_TURN: Final = 256
+
+SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
+"""What the kernel says when it has no more of something: descriptors, memory, watches. Passes; no bug of ours."""
 
 
 @types.coroutine
@@ -71,8 +76,8 @@ class Loop:
         """Add a descriptor. Raises OSError (ENOSPC, ENOMEM) when the kernel has no room for another watch."""
         if descriptor >= len(self.table):
             self.table.extend([None] * max(4096, descriptor + 1 - len(self.table)))
-        self.table[descriptor] = handler
         self.epoll.register(descriptor, mask)
+        self.table[descriptor] = handler
 
     def close(self, descriptor: int) -> None:
         """Forget a descriptor now, close it when the turn is over (closing takes it out of epoll)."""
@@ -103,15 +108,18 @@ class Loop:
                     break
                 except Exception:  # noqa: BLE001 - a bug in one connection must not end all others
                     self._record_bug(handler)
+            if interval is not None and self.now >= next_tick:
+                try:
+                    self._tick(self.now)
+                except Exception:  # noqa: BLE001
+                    self._record_bug(self)
+                next_tick = self.now + (self.interval or 1.0)
+            elif self.interval is not None and next_tick > self.now + self.interval:
+                next_tick = self.now + self.interval
             if self.ready:
                 self._resume()
             if self.closing:
                 self._close()
-            if interval is not None and self.now >= next_tick:
-                self._tick(self.now)
-                next_tick = self.now + (self.interval or 1.0)
-            elif self.interval is not None and next_tick > self.now + self.interval:
-                next_tick = self.now + self.interval
             self._turn_end()
         self._close()
 
@@ -129,7 +137,10 @@ class Loop:
         self.closing.clear()
 
     def _record_bug(self, handler: object) -> None:
-        print(f"ferryman: internal error in {type(handler).__name__}, connection aborted", file=sys.stderr)
+        print(f"ferryman: internal error in {type(handler).__name__}", file=sys.stderr)
         traceback.print_exc()
         if (abort := getattr(handler, "abort", None)) is not None:
-            abort()
+            try:
+                abort()
+            except Exception:  # noqa: BLE001
+                traceback.print_exc()

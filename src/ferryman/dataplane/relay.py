@@ -17,6 +17,7 @@ events in a row moved much; the pipe goes back to the pool whenever it is empty.
 
 Sockets are watched edge-triggered. After a short read there is nothing left to read, unless the event also told of a
 hang-up: the FIN that came with the data raises no edge of its own. Hence `hung`, which makes the pump read to the end.
+Urgent data is another reason: a read stops at its mark, whatever follows (the urgent byte itself is dropped).
 Reads no clock (the loop has one) and logs nothing (the owner does, in `ended`).
 """
 
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ferryman.dataplane import fdio
-from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, OUT, Loop
+from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, OUT, URGENT, Loop
 from ferryman.dataplane.pipes import Pipe, PipePool
 from ferryman.dataplane.record import How, Record
 
@@ -37,7 +38,8 @@ SPLICE_SHARE: Final = 1024 * 1024  # the same when spliced, where a byte costs n
 BUSY: Final = 8 * 1024  # an event that moved this much belongs to a bulk transfer
 BULK: Final = 64 * 1024  # moved in busy events without a calm one between: from here on splice
 
-_TAKES = IN | HANGUP
+_TO_THE_END = HANGUP | URGENT
+_TAKES = IN | _TO_THE_END
 
 # hot path: module globals bound once, looked up faster than attributes
 pump = fdio.pump
@@ -51,9 +53,7 @@ class Carrier:
 
     __slots__ = ("ended", "loop", "pipes", "progressed")
 
-    def __init__(
-        self, loop: Loop, ended: Callable[[Tunnel], None], progressed: Callable[[Tunnel], None]
-    ) -> None:
+    def __init__(self, loop: Loop, ended: Callable[[Tunnel], None], progressed: Callable[[Tunnel], None]) -> None:
         self.loop = loop
         self.pipes = PipePool()
         self.ended = ended
@@ -63,7 +63,18 @@ class Carrier:
 class Tunnel:
     """A connection being carried. `limit`: seconds of silence after which it is cut (infinite: inf)."""
 
-    __slots__ = ("active", "carrier", "client", "counted_in", "counted_out", "home", "limit", "record", "server")
+    __slots__ = (
+        "active",
+        "carrier",
+        "client",
+        "counted_in",
+        "counted_out",
+        "home",
+        "limit",
+        "record",
+        "server",
+        "spliced",
+    )
 
     def __init__(
         self, carrier: Carrier, record: Record, home: object, client_fd: int, server_fd: int, limit: float
@@ -75,21 +86,28 @@ class Tunnel:
         self.limit = limit
         self.counted_in = 0  # bytes already in the counters
         self.counted_out = 0
+        self.spliced = 0  # bytes moved within the kernel, both ways together
         self.client: End = End(self, client_fd)
         self.server: End = End(self, server_fd)
         self.client.peer = self.server
         self.server.peer = self.client
 
     def finish(self, code: str, how: How, reason: str = "", reset: End | None = None) -> None:
-        """Close both sides and report; `reset`: the side that must learn of it by RST. Idempotent."""
-        if self.client.fd < 0:
+        """Close both sides and report; `reset`: the side that must learn of it by RST. Idempotent.
+
+        So must a side that does not get what still waits for it: the stream it saw is not whole.
+        """
+        client, server = self.client, self.server
+        if client.fd < 0:
             return
         record = self.record
-        record.bytes_in, record.bytes_out = self.client.moved, self.server.moved
+        record.bytes_in, record.bytes_out = client.moved, server.moved
         record.code, record.how, record.reason = code, how, reason
         record.total_ms = int((self.carrier.loop.now - record.start) * 1000)
-        for end in (self.client, self.server):
-            end.close(end is reset)
+        for end, cut in ((client, server.waits), (server, client.waits)):
+            end.close(cut or end is reset)
+        # ends and tunnel know each other: without this only the garbage collector, which is off, could free them
+        self.client = self.server = client.peer = server.peer = _GONE
         self.carrier.ended(self)
 
     def half_closed(self, limit: float | None) -> None:
@@ -101,7 +119,20 @@ class Tunnel:
 class End:
     """One socket of a tunnel and the direction that leaves it."""
 
-    __slots__ = ("ended", "fd", "hung", "in_pipe", "moved", "peer", "pipe", "queued", "rest", "streak", "tunnel", "watched")
+    __slots__ = (
+        "ended",
+        "fd",
+        "hung",
+        "in_pipe",
+        "moved",
+        "peer",
+        "pipe",
+        "queued",
+        "rest",
+        "streak",
+        "tunnel",
+        "watched",
+    )
 
     peer: End
 
@@ -123,7 +154,7 @@ class End:
         tunnel = self.tunnel
         tunnel.active = tunnel.carrier.loop.now
         if mask & _TAKES:
-            if mask & HANGUP:
+            if mask & _TO_THE_END:
                 self.hung = True
                 if mask & ERR and self.ended:
                     self._broken(fdio.so_error(self.fd))
@@ -169,6 +200,7 @@ class End:
             self.fd, pipe[0], pipe[1], self.peer.fd, self.in_pipe, SPLICE_SHARE
         )
         self.moved += moved
+        self.tunnel.spliced += moved
         self.tunnel.record.path = "splice"
         if self.in_pipe:
             self.pipe = pipe
@@ -200,6 +232,8 @@ class End:
                 -1, self.pipe[0], self.pipe[1], self.peer.fd, self.in_pipe, SPLICE_SHARE
             )
             self.moved += moved
+            if self.tunnel.record.path == "splice":
+                self.tunnel.spliced += moved
             if state == WRITE_ERROR:
                 self.peer._broken(errno)
                 return
@@ -220,6 +254,11 @@ class End:
             if self.rest is not None:
                 return
         self.carry()
+
+    @property
+    def waits(self) -> bool:
+        """Was something read here that the peer's socket has not taken yet?"""
+        return self.pipe is not None or self.rest is not None
 
     def watch_out(self) -> None:
         """From now on be told when this socket, found full, has room again."""
@@ -296,6 +335,11 @@ class End:
             tunnel.finish(*_timeout_of(tunnel))
         elif self.moved != tunnel.counted_in or tunnel.server.moved != tunnel.counted_out:
             tunnel.carrier.progressed(tunnel)
+
+
+_GONE: Final = End.__new__(End)
+"""Stands for both ends of a tunnel that is over: closed, empty, nobody's."""
+_GONE.fd, _GONE.moved, _GONE.pipe, _GONE.rest, _GONE.queued, _GONE.ended = -1, 0, None, None, False, True
 
 
 def _timeout_of(tunnel: Tunnel) -> tuple[str, How, str]:

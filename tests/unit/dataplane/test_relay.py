@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import threading
@@ -153,8 +154,53 @@ def test_data_sent_before_a_reset_arrives_before_the_reset(crossing: Crossing) -
     received = b""
     with suppress(ConnectionResetError):
         received = read_all(crossing.client)
-    assert crossing.tunnel.server.moved in (0, 10)  # the kernel may have discarded them when the reset came
-    assert len(received) <= crossing.tunnel.server.moved
+    moved = crossing.tunnel.record.bytes_out
+    assert moved in (0, 10)  # the kernel may have discarded them when the reset came
+    assert len(received) <= moved
+
+
+def test_urgent_data_does_not_hold_up_what_follows(crossing: Crossing) -> None:
+    crossing.client.send(b"before")
+    crossing.client.send(b"!", socket.MSG_OOB)
+    crossing.client.send(b"after")
+    crossing.exchange(lambda: crossing.server.recv(11, socket.MSG_WAITALL))
+    assert crossing.tunnel.client.moved == 11, "the urgent byte itself is dropped"
+
+
+@pytest.mark.parametrize("how", ["killed", "timeout"])
+def test_who_does_not_get_all_that_was_sent_sees_a_reset(crossing: Crossing, how: str) -> None:
+    crossing.client.setblocking(False)
+
+    def fill() -> bool:
+        with suppress(BlockingIOError):
+            while True:
+                crossing.client.send(bytes(65536))
+        return crossing.tunnel.client.waits
+
+    crossing.run(fill)
+    if how == "killed":
+        crossing.tunnel.finish("K-", "killed")
+    else:
+        crossing.tunnel.half_closed(0.0)
+    crossing.run(lambda: bool(crossing.over))
+    with pytest.raises(ConnectionResetError):
+        read_all(crossing.server)
+
+
+def test_a_tunnel_that_is_over_is_freed_without_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        crossing = Crossing()
+        crossing.client.close()
+        crossing.server.close()
+        crossing.run(lambda: bool(crossing.over))
+        crossing.over.clear()
+        del crossing.tunnel
+        assert not [x for x in gc.get_objects() if isinstance(x, Tunnel)]
+        crossing.loop.epoll.close()
+    finally:
+        gc.enable()
 
 
 def test_bulk_is_spliced_and_arrives_exactly(crossing: Crossing) -> None:
