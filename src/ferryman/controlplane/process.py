@@ -29,6 +29,7 @@ class WorkerProcess:
         self.index = index
         self.pid = 0
         self.generation = 0  # of the plan it has confirmed
+        self.first = self.last = 0  # of the plans it was sent
         self.drained = False
         self.doors: set[str] = set()  # keys of the listening sockets it was given
         self._on_report = on_report
@@ -37,7 +38,7 @@ class WorkerProcess:
         self._frames: Frames | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._waiting: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
         self._requests = 0
 
     async def start(self) -> None:
@@ -45,18 +46,23 @@ class WorkerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(SEND_TIMEOUT)
         with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "ferryman.dataplane.worker",
-                str(theirs.fileno()),
-                str(self.index),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # nothing is imported from whatever folder this was started in
+                    "-m",
+                    "ferryman.dataplane.worker",
+                    str(theirs.fileno()),
+                    str(self.index),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                )
+            except BaseException:
+                ours.close()
+                raise
         self.pid = self._process.pid
         self._socket = ours
-        self._frames = Frames(ours)
+        self._frames = Frames(ours, trusted=False)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._readable)
         self._watcher = asyncio.create_task(self._wait())
 
@@ -75,13 +81,13 @@ class WorkerProcess:
         """An order that is answered. None: no answer in time, or the worker is gone."""
         self._requests += 1
         request = self._requests
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
         try:
             if not self.order(kind, request, *values):
                 return None
             return await asyncio.wait_for(future, timeout)
-        except (TimeoutError, asyncio.CancelledError):
+        except TimeoutError:
             return None
         finally:
             self._waiting.pop(request, None)
@@ -117,7 +123,8 @@ class WorkerProcess:
             self.kill()
 
     def _take(self, report: dict[str, Any]) -> None:
-        future = self._waiting.get(report.get("request", 0))
+        request = report.get("request")
+        future = self._waiting.get(request) if isinstance(request, int) else None
         if future is not None and not future.done():
             future.set_result(report)
         else:
@@ -128,6 +135,9 @@ class WorkerProcess:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(None)
 
     async def _wait(self) -> None:
         assert self._process is not None
@@ -139,5 +149,8 @@ class WorkerProcess:
 def describe_exit(status: int) -> str:
     """An exit status as people say it."""
     if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
+        try:
+            return f"killed by {signal.Signals(-status).name}"
+        except ValueError:  # real-time signals have no names
+            return f"killed by signal {-status}"
     return f"exit status {status}" if status else "ended"

@@ -8,6 +8,7 @@ able to do anything in the supervisor but be read. Descriptors ride along as anc
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import socket
 import struct
@@ -16,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 _HEADER: Final = struct.Struct("!IH")
-_FDS_PER_MESSAGE: Final = 200  # the kernel takes at most 253 (SCM_MAX_FD)
+_FDS_PER_MESSAGE: Final = 200
+_MOST_FDS: Final = 253  # that the kernel takes in one message (SCM_MAX_FD)
 _REPORT_LIMIT: Final = 64 * 1024 * 1024
 
 
@@ -38,21 +40,29 @@ def send_report(sock: socket.socket, report: dict[str, Any]) -> None:
 
 
 class Frames:
-    """Puts together the frames that arrive on a socket. Raises EOFError when the other side is gone."""
+    """Puts together the frames that arrive on a socket. Raises EOFError when the other side is gone.
 
-    def __init__(self, sock: socket.socket) -> None:
+    `trusted`: it may send descriptors. From others none is taken, as nobody would close it.
+    """
+
+    def __init__(self, sock: socket.socket, trusted: bool) -> None:
         self._socket = sock
+        self._most = _MOST_FDS if trusted else 0
         self._data = bytearray()
         self._descriptors: deque[int] = deque()
 
     def receive(self) -> None:
         """Read what is there (without waiting)."""
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._socket, 256 * 1024, 253, socket.MSG_DONTWAIT)
+            data, descriptors, flags, _ = socket.recv_fds(self._socket, 256 * 1024, self._most, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
+        except ConnectionResetError:  # it left without having read everything
+            raise EOFError from None
         if flags & socket.MSG_CTRUNC:
-            raise EOFError("descriptors were lost: out of descriptors")
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise EOFError("descriptors were lost: too many are open, or they were not wanted")
         if not data:
             raise EOFError
         self._data += data
@@ -67,6 +77,8 @@ class Frames:
             end = _HEADER.size + length
             if len(self._data) < end:
                 return
+            if count > len(self._descriptors):
+                raise EOFError(f"a frame with {count} descriptors, which did not come")
             body = bytes(self._data[_HEADER.size : end])
             del self._data[:end]
             yield body, [self._descriptors.popleft() for _ in range(count)]
@@ -79,7 +91,10 @@ class Frames:
     def reports(self) -> Iterator[dict[str, Any]]:
         """In the supervisor: what a worker says. Raises ValueError for what is no JSON object."""
         for body, _ in self.frames():
-            report = json.loads(body)
+            try:
+                report = json.loads(body)
+            except RecursionError:
+                raise ValueError("nested too deeply") from None
             if not isinstance(report, dict):
                 raise ValueError("not an object")
             yield report

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Final
 from ferryman.dataplane import fdio
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Target
-from ferryman.dataplane.loop import EDGE, ERR, OUT, suspend
+from ferryman.dataplane.loop import EDGE, ERR, OUT, SCARCE, suspend
 from ferryman.plan import Backend, Server
-from ferryman.rules import condition
 
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
@@ -72,11 +71,11 @@ async def reach(session: Session, backend: Backend) -> int:
                     return -1
                 if server is None:
                     break
-            elif chosen is not server:
+            else:
                 if server is not None:
                     record.redispatched = True
                     generation.count(record, Cell.REDISPATCHES)
-                    generation.unassigned(server)
+                    generation.vacate(server)
                 record.server = server = chosen
                 generation.assigned(server, record.wall)
                 failure = None
@@ -89,13 +88,13 @@ async def reach(session: Session, backend: Backend) -> int:
         try:
             return await _connect(session, backend, server)
         except Failure as caught:
-            failure = caught
-            generation.count(record, Cell.CONNECT_ERRORS)
-            if server.id not in tried:
-                tried.append(server.id)
+            failure = caught.with_traceback(None)  # which would know this frame, which knows the failure: a cycle
         if session.client_mask & ERR:
             session.end("CC", "rst", "client: connection reset while the server was being reached")
             return -1
+        generation.count(record, Cell.CONNECT_ERRORS)
+        if server.id not in tried:
+            tried.append(server.id)
     if failure is None:
         generation.listener_count(session.listener, Cell.CONNECT_ERRORS)
         session.end("SC", "error", f"backend {backend.name} has no server available", reset=True)
@@ -117,40 +116,62 @@ def _may_move(session: Session, backend: Backend, attempt: int, server: Server) 
 
 
 async def _choose(session: Session, backend: Backend, tried: Sequence[int]) -> Server | None:
-    """A server with a free place, waiting in the backend's queue for one if need be. None: none, or ended."""
-    generation, record = session.generation, session.record
-    balancer = generation.balancers[backend.id]
-    for rule in backend.server_rules:
-        if rule.condition is None or condition.evaluate(rule.condition, session.learn()) is True:
-            server = next((s for s in backend.servers if s.name == rule.backend), None)
-            if server is not None and balancer.takes(server.id) and server.id not in tried:
-                return server
-    full = _full(session, backend)
-    server = balancer.pick(record.client_host, generation.server_load, (*tried, *full) if full else tried)
-    if server is not None or not full:
-        return server
+    """A place at a server, waiting in the backend's queue for one if need be. None: there is none, or it has ended."""
+    full = _full(session, backend, tried)
+    if not (session.generation.queues[backend.id] and not tried):  # nobody overtakes those who wait
+        server = _pick(session, backend, tried, full)
+        if server is not None or not full:
+            return server
     return await _queue(session, backend, tried)
 
 
-def _full(session: Session, backend: Backend) -> list[int]:
-    """Servers at their max_connections."""
-    load = session.generation.server_load
-    return [s.id for s in backend.servers if s.max_connections and load(s.id) >= s.max_connections]
+def _pick(session: Session, backend: Backend, tried: Sequence[int], full: list[int]) -> Server | None:
+    """Take a place at a server. None: there is none; `full` are those that have no place, and may grow."""
+    while True:
+        server = _select(session, backend, tried, full)
+        if server is None or session.generation.occupy(server):
+            return server
+        full.append(server.id)  # another worker was faster
+
+
+def _select(session: Session, backend: Backend, tried: Sequence[int], full: Sequence[int]) -> Server | None:
+    """By the backend's rules for servers, else by its algorithm. None: no server, or none with a free place."""
+    generation = session.generation
+    balancer = generation.balancers[backend.id]
+    for rule in backend.server_rules:
+        if rule.condition is None or rule.condition.state(session.learn()) is True:
+            server = next((s for s in backend.servers if s.name == rule.backend), None)
+            if server is not None and balancer.takes(server.id) and server.id not in tried:
+                return server if server.id not in full else None
+    if backend.algorithm == "source" and full:  # clients stay with their server, also when they must wait for it
+        server = balancer.pick(session.record.client_host, generation.server_load, tried)
+        return server if server is None or server.id not in full else None
+    return balancer.pick(session.record.client_host, generation.server_load, (*tried, *full) if full else tried)
+
+
+def _full(session: Session, backend: Backend, tried: Sequence[int]) -> list[int]:
+    """Servers at their max_connections that would be taken otherwise."""
+    load, takes = session.generation.server_load, session.generation.balancers[backend.id].takes
+    return [
+        s.id
+        for s in backend.servers
+        if s.max_connections and load(s.id) >= s.max_connections and s.id not in tried and takes(s.id)
+    ]
 
 
 async def _queue(session: Session, backend: Backend, tried: Sequence[int]) -> Server | None:
     generation, record = session.generation, session.record
     queue = generation.queues[backend.id]
     record.backend_queue = len(queue)
-    limit = sum(server.max_queue for server in backend.servers)
-    if limit and len(queue) >= limit:
+    limits = [server.max_queue for server in backend.servers]
+    if all(limits) and len(queue) >= sum(limits):
         session.end("SQ", "policy", f"the queue of backend {backend.name} is full", reset=True)
         return None
-    queue.append(session)
-    generation.queue_gauge(backend)
     since = session.worker.loop.now
     session.deadline = since + backend.queue_timeout if backend.queue_timeout is not None else inf
     session.watch_client()
+    queue.append(session)
+    generation.queue_gauge(backend)
     try:
         while True:
             await suspend()
@@ -159,22 +180,26 @@ async def _queue(session: Session, backend: Backend, tried: Sequence[int]) -> Se
                 return None
             if session.granted:
                 session.granted = False
-                full = _full(session, backend)
-                server = generation.balancers[backend.id].pick(
-                    record.client_host, generation.server_load, (*tried, *full)
-                )
+                full = _full(session, backend, tried)
+                server = _pick(session, backend, tried, full)
                 if server is not None:
                     record.queue_ms = int((session.worker.loop.now - since) * 1000)
                     generation.count(record, Cell.QUEUE_MS, record.queue_ms)
                     return server
+                if not full:  # all that could be waited for are down
+                    return None
+                if tried or backend.server_rules or backend.algorithm == "source":
+                    # it waits for a certain server; those behind it may wait for another
+                    queue.remove(session)
+                    queue.append(session)
             if session.expired:
                 session.end("sQ", "timeout", f"no server of {backend.name} had a free place in time", reset=True)
                 return None
     finally:
         session.deadline = inf
-        if session in queue:
-            queue.remove(session)
+        queue.remove(session)
         generation.queue_gauge(backend)
+        session.worker.grant(queue)  # there may be room for more than one
 
 
 async def _pause(session: Session, backend: Backend) -> bool:
@@ -197,6 +222,8 @@ async def _connect(session: Session, backend: Backend, server: Server) -> int:
     port = server.address.port
     if server.address.from_client:
         port += fdio.sockname(session.fd)[1]
+        if not 0 < port < 65536:
+            raise Failure("SC", f"{server.name}: {port} is no port")
     since = worker.loop.now
     limit = since + backend.connect_timeout if backend.connect_timeout is not None else inf
     attempts: list[Attempt] = []
@@ -209,9 +236,11 @@ async def _connect(session: Session, backend: Backend, server: Server) -> int:
             if pending and (not attempts or now >= next_start):
                 next_start = now + STAGGER
                 try:
-                    attempts.append(_begin(session, server, pending.pop(0), port))
+                    attempts.append(_begin(session, backend, pending.pop(0), port))
                 except OSError as error:
                     failure = _failed(server, error.errno or 0)
+                    if error.errno in SCARCE:
+                        worker.carrier.pipes.empty()
                     continue
                 session.watch_client()
             if not attempts:
@@ -242,11 +271,13 @@ async def _connect(session: Session, backend: Backend, server: Server) -> int:
             worker.loop.close(attempt.fd)
 
 
-def _begin(session: Session, server: Server, target: Target, port: int) -> Attempt:
+def _begin(session: Session, backend: Backend, target: Target, port: int) -> Attempt:
     family, host = target
     fd, _ = fdio.connect(family, host, port)
     attempt = Attempt(session, fd)
     try:
+        if backend.keepalive:
+            fdio.keepalive(fd, 0, 0, 0)
         session.worker.loop.watch(fd, attempt, EDGE | OUT)
     except OSError:
         fdio.close(fd)
@@ -256,7 +287,7 @@ def _begin(session: Session, server: Server, target: Target, port: int) -> Attem
 
 def _failed(server: Server, errno: int) -> Failure:
     text = os.strerror(errno) if errno else "connection failed"
-    if errno in (names.EMFILE, names.ENFILE, names.ENOBUFS, names.ENOMEM, names.EADDRNOTAVAIL):
+    if errno in SCARCE or errno == names.EADDRNOTAVAIL:
         return Failure("RC", f"out of resources while connecting to {server.name}: {text}")
     if errno == names.ETIMEDOUT:
         return Failure("sC", f"{server.name}: {text}")

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ferryman.dataplane import counters
-from ferryman.dataplane.logwriter import LogWriter
+from ferryman.dataplane.accesslog import Counts
 from ferryman.dataplane.balance import Balancer
 from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.logwriter import LogWriter
 from ferryman.dataplane.record import Record
 from ferryman.plan import Backend, Listener, Plan, Server
 
@@ -74,39 +75,67 @@ class Generation:
 
     # counting: one writer per cell, so plain additions do
 
+    def claim(self, listener: Listener) -> bool:
+        """Count one more as open at a listener. False, and nothing is counted: it, or the process, is at its limit.
+
+        Counted first and looked at then: two workers that do so at the same moment may both give up (and try again),
+        but never both go on.
+        """
+        cells = self.cells
+        cells[self._listener_base[listener.id] + _NOW] += 1
+        cells[self._process_base + _NOW] += 1
+        most, mine = self.plan.settings.max_connections, listener.max_connections
+        if (most and self.process_load() > most) or (mine and self.listener_load(listener.id) > mine):
+            self.unclaim(listener)
+            return False
+        return True
+
+    def unclaim(self, listener: Listener) -> None:
+        """Nobody came after all."""
+        self.cells[self._listener_base[listener.id] + _NOW] -= 1
+        self.cells[self._process_base + _NOW] -= 1
+
     def accepted(self, record: Record) -> None:
-        """A connection came."""
+        """A connection came, for which a place was claimed."""
         self.live += 1
         cells = self.cells
         base = self._listener_base[record.listener.id]
         cells[base + _TOTAL] += 1
         cells[base + _LAST] = int(record.wall)
-        now = cells[base + _NOW] = cells[base + _NOW] + 1
-        if now > cells[base + _MAX]:
+        if (now := cells[base + _NOW]) > cells[base + _MAX]:
             cells[base + _MAX] = now
         base = self._process_base
         cells[base + _TOTAL] += 1
-        now = cells[base + _NOW] = cells[base + _NOW] + 1
-        if now > cells[base + _MAX]:
+        if (now := cells[base + _NOW]) > cells[base + _MAX]:
             cells[base + _MAX] = now
 
     def routed(self, backend: Backend, wall: float) -> None:
         """It was given to a backend."""
-        self._begin(self._backend_base[backend.id], wall)
+        base = self._backend_base[backend.id]
+        self.cells[base + _NOW] += 1
+        self._begin(base, wall)
+
+    def occupy(self, server: Server) -> bool:
+        """Take a place at a server. False, and none is taken: it is full (see `claim`)."""
+        self.cells[self._server_base[server.id] + _NOW] += 1
+        if server.max_connections and self.server_load(server.id) > server.max_connections:
+            self.vacate(server)
+            return False
+        return True
 
     def assigned(self, server: Server, wall: float) -> None:
-        """A server was chosen for it (again after each redispatch; `unassigned` before the next)."""
+        """Where it has a place it will go (again after each redispatch; `vacate` the former before)."""
         self._begin(self._server_base[server.id], wall)
 
     def _begin(self, base: int, wall: float) -> None:
         cells = self.cells
         cells[base + _TOTAL] += 1
         cells[base + _LAST] = int(wall)
-        now = cells[base + _NOW] = cells[base + _NOW] + 1
-        if now > cells[base + _MAX]:
+        if (now := cells[base + _NOW]) > cells[base + _MAX]:
             cells[base + _MAX] = now
 
-    def unassigned(self, server: Server) -> None:
+    def vacate(self, server: Server) -> None:
+        """Give a place at a server back."""
         self.cells[self._server_base[server.id] + _NOW] -= 1
 
     def ended(self, record: Record, counted_in: int, counted_out: int) -> None:
@@ -116,11 +145,11 @@ class Generation:
         cells[self._process_base + _NOW] -= 1
         listener = self._listener_base[record.listener.id]
         cells[listener + _NOW] -= 1
-        if record.backend is None:
-            return
-        backend = self._backend_base[record.backend.id]
-        cells[backend + _NOW] -= 1
-        bases = [listener, backend]
+        bases = [listener]
+        if record.backend is not None:
+            backend = self._backend_base[record.backend.id]
+            cells[backend + _NOW] -= 1
+            bases.append(backend)
         if record.server is not None:
             server = self._server_base[record.server.id]
             cells[server + _NOW] -= 1
@@ -170,6 +199,15 @@ class Generation:
 
     def listener_count(self, listener: Listener, cell: Cell) -> None:
         self.cells[self._listener_base[listener.id] + cell] += 1
+
+    def counts(self, record: Record) -> Counts:
+        """How many connections that began with this plan there are, one that has ended no longer among them."""
+        return Counts(
+            self.process_load(),
+            self.listener_load(record.listener.id),
+            self.backend_load(record.backend.id) if record.backend else 0,
+            self.server_load(record.server.id) if record.server else 0,
+        )
 
     def queue_gauge(self, backend: Backend) -> None:
         """Let the backend's queue length be seen."""

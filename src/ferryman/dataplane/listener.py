@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import fdio
 from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.loop import SCARCE
 from ferryman.dataplane.session import Session
 from ferryman.plan import Listener
 
 if TYPE_CHECKING:
     from ferryman.dataplane.worker import Worker
 
-BATCH: Final = 8  # connections taken per event: enough to keep the queue short, few enough to let tunnels have their turn
+BATCH: Final = (
+    8  # connections taken per event: enough to keep the queue short, few enough to let tunnels have their turn
+)
 BREATHER: Final = 0.1  # seconds without accepting once descriptors or memory ran out
 
-SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PASSING: Final = frozenset(
     {
         errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EPERM, errno.ENETDOWN, errno.ENOPROTOOPT,
@@ -30,13 +32,14 @@ PASSING: Final = frozenset(
 )  # fmt: skip
 """Errors of the connection that was to be accepted, not of the listener (accept(2), "Error handling")."""
 
+WILDCARDS: Final = ("0.0.0.0", "::")
 MASK: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 
 class Door:
-    """One listening descriptor. `paused_until`: inf while at a limit, a time while taking a breather, else 0."""
+    """One listening descriptor. While `paused` it accepts nothing until there is room and `resume_at` has come."""
 
-    __slots__ = ("fd", "key", "listener", "paused", "resume_at", "worker")
+    __slots__ = ("fd", "key", "listener", "local", "paused", "resume_at", "worker")
 
     def __init__(self, worker: Worker, key: str, listener: Listener, fd: int) -> None:
         self.worker = worker
@@ -45,24 +48,31 @@ class Door:
         self.fd = fd
         self.paused = False
         self.resume_at = 0.0
+        host, port = fdio.sockname(fd)
+        self.local = None if host in WILDCARDS else (host, port)  # where every client of this door came to
         worker.loop.watch(fd, self, MASK)
 
     def event(self, mask: int) -> None:
         """Somebody is at the door."""
         worker, listener = self.worker, self.listener
+        generation = worker.generation
         for _ in range(BATCH):
-            if worker.at_limit(listener):
+            if not generation.claim(listener):
                 self.pause(0.0)
                 return
             try:
                 accepted = fdio.accept(self.fd)
             except OSError as error:
+                generation.unclaim(listener)
                 self._failed(error)
                 return
             if accepted is None:
+                generation.unclaim(listener)
                 return
             fd, host, port = accepted
             session = Session(worker, listener, fd, host, port)
+            if self.local is not None:
+                session.record.local_host, session.record.local_port = self.local
             worker.begin(session)
 
     def _failed(self, error: OSError) -> None:
@@ -81,11 +91,18 @@ class Door:
             self.worker.paused.append(self)
             self.worker.loop.epoll.unregister(self.fd)
         self.resume_at = until
+        self.worker.tick_soon()  # nothing else may be alive here that would end and make room
 
     def unpause(self) -> None:
         """Accept again; what came in the meantime is told at once (level-triggered)."""
-        self.paused = False
-        self.worker.loop.epoll.register(self.fd, MASK)
+        try:
+            self.worker.loop.epoll.register(self.fd, MASK)
+        except OSError as error:
+            self.worker.complain(f"listener {self.listener.name}: {error.strerror}; pausing for a moment")
+            self.resume_at = self.worker.loop.now + BREATHER
+        else:
+            self.paused = False
+            self.worker.paused.remove(self)
 
     def close(self) -> None:
         """Stop for good. The supervisor's copy of the descriptor decides whether the port is freed."""

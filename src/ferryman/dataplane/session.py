@@ -10,7 +10,6 @@ Bytes of the client are only looked at (MSG_PEEK): what a rule has read still go
 
 from __future__ import annotations
 
-import os
 import socket
 from math import inf
 from time import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ferryman.dataplane import dial, fdio
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
-from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, suspend
+from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, SCARCE, URGENT, suspend
 from ferryman.dataplane.record import How, Record
 from ferryman.dataplane.relay import Tunnel
 from ferryman.plan import Backend, Listener
@@ -112,7 +111,7 @@ class Session:
         return backend
 
     async def sniff(self) -> Verdict | None:
-        """Look at the client's first bytes until every rule that reads them can be decided, or nothing more will come."""
+        """Look at the client's first bytes until the rules can be decided, or nothing more will come."""
         listener, facts = self.listener, self.learn()
         if listener.needs_hello:
             self.watch_client()
@@ -155,13 +154,14 @@ class Session:
         table = worker.loop.table
         table[self.fd] = tunnel.client
         table[server_fd] = tunnel.server
+        self.fd = -1  # the tunnel's now; whatever still resumes or ends the session has come too late
         log = self.generation.logs[listener.id]
         if log.early and listener.log.format != "connect":
-            log.started(record)
+            log.started(record, self.generation.counts)
         # edges already told are not told again: what has come is moved now, the rest when it comes
         tunnel.server.watched = True  # it was watched for OUT while it was being connected
         for end, mask in ((tunnel.client, self.client_mask), (tunnel.server, self.server_mask)):
-            if mask & HANGUP:
+            if mask & (HANGUP | URGENT):
                 end.hung = True
             if mask & (IN | HANGUP) and end.fd >= 0:
                 end.carry()
@@ -172,7 +172,8 @@ class Session:
         """The facts so far; made when first asked for, since most connections through plain listeners need none."""
         if self.facts is None:
             record, listener = self.record, self.listener
-            record.local_host, record.local_port = fdio.sockname(self.fd)
+            if not record.local_host:
+                record.local_host, record.local_port = fdio.sockname(self.fd)
             self.facts = Facts(
                 client_address=record.client_host,
                 client_port=record.client_port,
@@ -226,10 +227,10 @@ class Session:
             self.generation.listener_count(self.listener, Cell.BAD_HELLOS)
 
     def watch_client(self) -> None:
-        """Let the loop tell of the client's socket."""
+        """Let the loop tell of the client's socket. Raises OSError as Loop.watch does."""
         if not self.watched:
-            self.watched = True
             self.worker.loop.watch(self.fd, self, EDGE)
+            self.watched = True
 
     @property
     def expired(self) -> bool:
@@ -254,6 +255,11 @@ class Session:
             self.coroutine.send(None)
         except StopIteration:
             self.worker.waiting.pop(self, None)
+        except OSError as error:
+            if error.errno not in SCARCE:
+                self.abort()
+                raise
+            self.end("RC", "error", f"out of resources: {error.strerror}", reset=True)
         except Exception:
             self.abort()
             raise
@@ -262,7 +268,8 @@ class Session:
         """Sessions are looked at on every tick (worker.waiting), not here."""
 
     def abort(self) -> None:
-        self.end("I-", "error", "internal error", reset=True)
+        self.cut("I-", "error", "internal error")
+        self.worker.waiting.pop(self, None)
 
     # how it ends without a tunnel
 
@@ -273,8 +280,13 @@ class Session:
             _go_silent(self.fd)
         self.end(code, "policy", verdict.reason)
 
+    def cut(self, code: str, how: How, reason: str) -> None:
+        """End it from outside, wherever the journey is: it gives back what it holds (sockets, its place in a queue)."""
+        self.coroutine.close()
+        self.end(code, how, reason, reset=True)
+
     def end(self, code: str, how: How, reason: str, reset: bool = False) -> None:
-        """Close the client's side and account for the connection. `reset`: by RST."""
+        """Close the client's side and account for the connection. `reset`: by RST. For the journey itself."""
         if self.fd < 0:
             return
         worker, record = self.worker, self.record
@@ -297,11 +309,13 @@ def _go_silent(fd: int) -> None:
     With CAP_NET_ADMIN by TCP_REPAIR (closing in repair mode sends nothing); else the packet gets a hop limit of 1 and
     dies at the first router.
     """
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
-        except OSError:
-            if sock.family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
-            elif sock.family == socket.AF_INET:
-                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+    except OSError:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+        elif sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    finally:
+        sock.detach()  # the descriptor is the session's

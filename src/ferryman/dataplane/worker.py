@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
+from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
 from ferryman.dataplane import counters, fdio, privileges
-from ferryman.dataplane.accesslog import Counts
 from ferryman.dataplane.channel import Frames, send_report
+from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
 from ferryman.dataplane.listener import Door
 from ferryman.dataplane.logfields import endpoint
@@ -27,16 +29,20 @@ from ferryman.dataplane.record import Record
 from ferryman.dataplane.relay import Carrier, End, Tunnel
 from ferryman.dataplane.session import Session
 from ferryman.dataplane.syslog import Sink
-from ferryman.plan import Listener, Plan
+from ferryman.plan import Listener, LogTarget, Plan, Server
 
 TICK: Final = 0.05  # seconds between looks at sessions that are being set up
 SWEEP: Final = 1.0  # seconds between looks at all tunnels; shorter where a timeout is short
 SWEPT_AT_ONCE: Final = 20_000  # descriptors looked at per tick, so that many idle tunnels do not hold up busy ones
 COMPLAINT_EVERY: Final = 10.0  # seconds between complaints of the same kind
+BROKEN: Final = 70  # exit status after an order that could not be carried out (sysexits.h, EX_SOFTWARE)
 
 
 class Worker:
-    """The process's state. `waiting`: sessions being set up; `paused`: doors at a limit."""
+    """The process's state. `waiting`: sessions being set up; `paused`: doors at a limit.
+
+    `generations`: the plans that connections still began with, the present one last.
+    """
 
     generation: Generation
 
@@ -47,18 +53,30 @@ class Worker:
         self.waiting: dict[Session, None] = {}
         self.paused: list[Door] = []
         self.doors: dict[str, Door] = {}
-        self.sinks: dict[int, Sink] = {}
+        self.generations: list[Generation] = []
+        self.sinks: dict[LogTarget, Sink] = {}  # by target without its id, which is another in each plan
         self.live = 0
         self.connections = 0  # ever begun: gives each its number
         self.draining = False
-        self.limited = False  # some limit on connections is set
-        self.frames = Frames(channel)
+        self.status = 0  # to exit with
+        self.frames = Frames(channel, trusted=True)
         self.channel = channel
         self._swept = 0  # where the sweep of the table goes on
         self._next_sweep = 0.0
         self._sweep_every = SWEEP
         self._complained: dict[str, float] = {}
         self.loop.watch(channel.fileno(), self, 1)
+
+    def run(self) -> int:
+        """Until told to quit, or the supervisor is gone; then cut what is left. Gives the exit status."""
+        self.loop.run()
+        for tunnel in self.tunnels():
+            tunnel.finish("K-", "shutdown", "ferryman stops", reset=tunnel.client)
+        for session in list(self.waiting):
+            session.cut("K-", "shutdown", "ferryman stops")
+        self.turn_end()
+        self.loop.run()  # stopped as it is, it only closes what was just given up
+        return self.status
 
     # orders
 
@@ -93,17 +111,15 @@ class Worker:
         cells = next(fds)
         region = counters.attach(cells, os.fstat(cells).st_size)
         os.close(cells)
-        old_sinks, self.sinks = self.sinks, {}
         for target in plan.log_targets:
-            self.sinks[target.id] = Sink(target, next(fds), os.getppid())
-        for sink in old_sinks.values():
-            sink.flush()
-            sink.close()
+            self._log_to(target, next(fds))
         logs = [self._log_writer(listener, plan) for listener in plan.listeners]
         self.generation = Generation(number, plan, region, self.index, logs)
+        self.generations.append(self.generation)
+        for earlier in [g for g in self.generations if not g.live and g is not self.generation]:
+            self._forget(earlier)
         self.order_weights(weights, descriptors=[])
         self.order_addresses(addresses, descriptors=[])
-        self.limited = bool(plan.settings.max_connections) or any(x.max_connections for x in plan.listeners)
         self._sweep_every = _sweep_interval(plan)
         opened = {key: next(fds) for key in new_doors}
         wanted = dict(doors)
@@ -114,8 +130,10 @@ class Worker:
             if (door := self.doors.get(key)) is not None:
                 door.listener = listener
             elif not self.draining:
-                self.doors[key] = Door(self, key, listener, opened[key])
-        self.loop.interval = TICK
+                self.doors[key] = Door(self, key, listener, opened.pop(key))
+        for unused in opened.values():
+            os.close(unused)
+        self.tick_soon()
         gc.collect()
         gc.freeze()
         self.report({"kind": "ready", "generation": number})
@@ -124,7 +142,7 @@ class Worker:
         """What each server may take (server id -> effective weight)."""
         self.generation.set_weights(weights)
         for queue in self.generation.queues:
-            self._grant(queue)
+            self.grant(queue)
 
     def order_addresses(self, addresses: dict[int, list[str]], *, descriptors: list[int]) -> None:
         """What server names resolve to (server id -> numeric hosts)."""
@@ -133,8 +151,8 @@ class Worker:
 
     def order_logs(self, *, descriptors: list[int]) -> None:
         """Fresh descriptors for the log targets, in order of their ids: files were rotated."""
-        for sink, descriptor in zip(self.sinks.values(), descriptors, strict=True):
-            sink.replace(descriptor)
+        for target, descriptor in zip(self.generation.plan.log_targets, descriptors, strict=True):
+            self._log_to(target, descriptor)
 
     def order_sessions(self, request: int, *, descriptors: list[int]) -> None:
         """List what is alive."""
@@ -151,15 +169,17 @@ class Worker:
                 tunnel.finish("K-", "killed", "ended by an operator", reset=tunnel.client)
                 killed += 1
         for session in [s for s in self.waiting if s.record.id in wanted]:
-            session.end("K-", "killed", "ended by an operator", reset=True)
+            session.cut("K-", "killed", "ended by an operator")
             killed += 1
         self.report({"kind": "killed", "request": request, "count": killed})
 
     def order_kill_server(self, server_id: int, *, descriptors: list[int]) -> None:
         """End the tunnels to a server that is down (on-marked-down shutdown-sessions)."""
+        down = self.generation.plan.servers[server_id]
         for tunnel in self.tunnels():
             server = tunnel.record.server
-            if server is not None and server.id == server_id and tunnel.home is self.generation:
+            # not by id: the tunnel may have begun with an earlier plan
+            if server is not None and _same(server, down):
                 tunnel.finish("D-", "error", f"server {server.name} was marked down", reset=tunnel.client)
 
     def order_drain(self, *, descriptors: list[int]) -> None:
@@ -171,11 +191,7 @@ class Worker:
         self._drained()
 
     def order_quit(self, *, descriptors: list[int]) -> None:
-        """Cut what is left and end."""
-        for tunnel in self.tunnels():
-            tunnel.finish("K-", "shutdown", "ferryman stops", reset=tunnel.client)
-        for session in list(self.waiting):
-            session.end("K-", "shutdown", "ferryman stops", reset=True)
+        """End; `run` cuts what is left."""
         self.loop.stopped = True
 
     # what sessions and tunnels need
@@ -187,22 +203,23 @@ class Worker:
         session.record.id = self.connections
         generation = self.generation
         generation.accepted(session.record)
-        if self.loop.interval != TICK:
-            self.loop.interval = TICK
+        self.loop.interval = TICK
         log = generation.logs[session.listener.id]
         if log.needs_local and not session.record.local_host:
             session.record.local_host, session.record.local_port = fdio.sockname(session.fd)
         if log.early and session.listener.log.format == "connect":
-            log.started(session.record)
+            log.started(session.record, generation.counts)
         session.start()
 
     def over(self, generation: Generation, record: Record, counted_in: int, counted_out: int) -> None:
         """A connection has ended."""
         self.live -= 1
         generation.ended(record, counted_in, counted_out)
-        generation.logs[record.listener.id].ended(record)
+        generation.logs[record.listener.id].ended(record, generation.counts)
         if record.backend is not None and (queue := generation.queues[record.backend.id]):
-            self._grant(queue)
+            self.grant(queue)
+        if not generation.live and generation is not self.generation:
+            self._forget(generation)
         if self.paused:
             self._unpause()
         if self.draining:
@@ -210,6 +227,9 @@ class Worker:
 
     def tunnel_ended(self, tunnel: Tunnel) -> None:
         assert isinstance(tunnel.home, Generation)
+        if tunnel.spliced:
+            tunnel.home.count(tunnel.record, Cell.SPLICED)
+            tunnel.home.count(tunnel.record, Cell.BYTES_SPLICED, tunnel.spliced)
         self.over(tunnel.home, tunnel.record, tunnel.counted_in, tunnel.counted_out)
 
     def tunnel_progressed(self, tunnel: Tunnel) -> None:
@@ -219,9 +239,7 @@ class Worker:
         tunnel.counted_in, tunnel.counted_out = received, sent
 
     def at_limit(self, listener: Listener) -> bool:
-        """Must this listener's next connection wait in the backlog?"""
-        if not self.limited:
-            return False
+        """Would this listener's next connection have to wait in the backlog?"""
         generation = self.generation
         limit = generation.plan.settings.max_connections
         if limit and generation.process_load() >= limit:
@@ -246,6 +264,17 @@ class Worker:
         """All that are alive."""
         return [h.tunnel for h in self.loop.table if isinstance(h, End) and h is h.tunnel.client]
 
+    def tick_soon(self) -> None:
+        """Something waits for the clock, or for what other workers do: look again after the shortest time."""
+        self.loop.interval = TICK
+
+    def grant(self, queue: deque[Session]) -> None:
+        """Let the first in a queue look for a place; it stays first if there is none."""
+        session = queue[0] if queue else None
+        if session is not None and not session.granted:
+            session.granted = True
+            self.loop.ready.append(session)
+
     # time
 
     def tick(self, now: float) -> None:
@@ -254,9 +283,10 @@ class Worker:
         for session in self.waiting:
             if now >= session.deadline:
                 ready.append(session)
-        for queue in self.generation.queues:
-            if queue:
-                self._grant(queue)
+        for generation in self.generations:
+            for queue in generation.queues:
+                if queue:
+                    self.grant(queue)
         if self.paused:
             self._unpause()
         if self._swept or now >= self._next_sweep:
@@ -287,21 +317,14 @@ class Worker:
 
     def abort(self) -> None:
         """An order could not be carried out: better a new worker than one that follows no plan."""
+        self.status = BROKEN
         self.loop.stopped = True
 
     # inner workings
 
-    def _grant(self, queue: Any) -> None:
-        """Let the first in a queue look for a place; it stays first if there is none."""
-        session = queue[0] if queue else None
-        if session is not None and not session.granted:
-            session.granted = True
-            self.loop.ready.append(session)
-
     def _unpause(self) -> None:
         for door in list(self.paused):
             if self.loop.now >= door.resume_at and not self.at_limit(door.listener):
-                self.paused.remove(door)
                 door.unpause()
 
     def _drained(self) -> None:
@@ -309,18 +332,32 @@ class Worker:
             self.report({"kind": "drained"})
 
     def _log_writer(self, listener: Listener, plan: Plan) -> LogWriter:
-        sinks = [self.sinks[target.id] for target in listener.log.targets]
-        return LogWriter(listener, sinks, plan.settings.node, self._counts)
+        sinks = [self.sinks[_without_id(target)] for target in listener.log.targets]
+        return LogWriter(listener, sinks, plan.settings.node)
 
-    def _counts(self, record: Record) -> Counts:
-        """How many connections there are, this one no longer among them."""
-        generation = self.generation
-        return Counts(
-            generation.process_load(),
-            generation.listener_load(record.listener.id),
-            generation.backend_load(record.backend.id) if record.backend else 0,
-            generation.server_load(record.server.id) if record.server else 0,
-        )
+    def _log_to(self, target: LogTarget, descriptor: int) -> None:
+        """Write to a fresh descriptor from now on. Connections of earlier plans go on logging to the same target."""
+        key = _without_id(target)
+        if (sink := self.sinks.get(key)) is not None:
+            sink.replace(descriptor)
+        else:
+            self.sinks[key] = Sink(target, descriptor, os.getppid())
+
+    def _forget(self, earlier: Generation) -> None:
+        """The last connection that began with an earlier plan has ended: its own log targets are closed."""
+        self.generations.remove(earlier)
+        wanted = {_without_id(target) for generation in self.generations for target in generation.plan.log_targets}
+        for target in [target for target in self.sinks if target not in wanted]:
+            self.sinks.pop(target).close()
+
+
+def _without_id(target: LogTarget) -> LogTarget:
+    return replace(target, id=0)
+
+
+def _same(one: Server, other: Server) -> bool:
+    """Are these one server, though perhaps of different plans?"""
+    return (one.backend, one.name, one.address) == (other.backend, other.name, other.address)
 
 
 def _row(record: Record, home: object, now: float, idle: float, received: int, sent: int) -> dict[str, Any]:
@@ -358,17 +395,16 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.settimeout(5.0)
     index = int(sys.argv[2])
-    # a terminal's Ctrl-C reaches the whole process group; the supervisor decides what it means
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    # Ctrl-C, timeout(1) and others reach the whole process group; the supervisor decides what it means
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     worker = Worker(channel, index)
     privileges.name_process(f"ferryman-w{index}")
     # no reference cycles survive a connection (relay breaks them), so collecting would only cost time
     gc.disable()
-    worker.loop.run()
+    status = worker.run()
     fdio.close(channel.detach())
+    sys.exit(status)
 
 
 if __name__ == "__main__":
