@@ -1,12 +1,12 @@
-"""How long a virtual CPU stood still because its host took it away.
+"""CPU time of a proxy, taken only while the machine really ran.
 
 A host that overcommits its CPUs, or holds a guest to a quota, stops a virtual CPU for tens of milliseconds at a time.
-Few say so in the `steal` column; the guest then charges the pause to whoever was running. A ticker of real-time
-priority on the proxy's CPU sees every pause as a late wake-up. Pauses come regardless of who runs, so a share s of
-paused time inflates CPU times by 1/(1 - s) on average, and `Trial` takes that out again. (Checked with a loop of known
-length: 41 µs alone, 103 µs charged at s = 0.59, 42 µs corrected.) Rates and latencies it cannot repair.
+Few say so in the `steal` column; the guest then charges the pause to whoever was running, and costs come out several
+times too high. A ticker of real-time priority on the proxy's CPU sees every pause as a late wake-up. Between two
+wake-ups in time nothing was stopped: only those stretches count. What a proxy did in them is told by the machine's TCP
+segment counter, whose total over a load is known to stand for so many operations.
 
-`python -m bench.stalls FILE` is the ticker; it adds up the paused seconds in FILE.
+`python -m bench.stalls FILE` is the ticker; it adds up what it sees in FILE (`Seen`).
 """
 
 import contextlib
@@ -17,26 +17,90 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-TICK = 0.005  # seconds; costs the proxy's CPU well under one percent
-LATE = 0.003  # seconds; a wake-up later than this was a pause
-SLOT = struct.Struct("d")
+TICK = 0.005  # seconds; costs the proxy's CPU about one percent
+LATE = 0.001  # seconds; a wake-up later than this was a pause
+SHAPE = struct.Struct("ddQ")
+MIN_SHARE = 0.02  # of the time must have been undisturbed for a result to mean anything
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Since the ticker started: seconds paused; and of the undisturbed stretches the proxy's CPU seconds and the
+    machine's TCP segments."""
+
+    paused: float
+    cpu: float
+    segments: int
+
+    def __sub__(self, other: "Seen") -> "Seen":
+        return Seen(self.paused - other.paused, self.cpu - other.cpu, self.segments - other.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class StallClock:
+    """Reads what the ticker saw; `follow` tells it whose CPU time to take."""
+
+    path: Path
+
+    def follow(self, pids: list[int]) -> None:
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(" ".join(map(str, pids)))
+        fresh.rename(self.path.with_suffix(".pids"))
+
+    def __call__(self) -> Seen:
+        return Seen(*SHAPE.unpack(self.path.read_bytes()))
 
 
 @contextlib.contextmanager
-def stall_clock(cpus: set[int], folder: Path) -> Iterator[Callable[[], float]]:
-    """Yields a function that tells the paused seconds so far, on the first of `cpus`; always 0 when this user may not
-    have real-time priority, without which a late wake-up may just be another process's turn."""
+def stall_clock(cpus: set[int], folder: Path) -> Iterator[StallClock]:
+    """A ticker on the first of `cpus`. It sees nothing when this user may not have real-time priority, without which a
+    late wake-up may just be another process's turn."""
     path = folder / "stalls"
-    path.write_bytes(SLOT.pack(0.0))
+    path.write_bytes(SHAPE.pack(0.0, 0.0, 0))
+    clock = StallClock(path)
+    clock.follow([])
     command = ["taskset", "-c", str(min(cpus)), sys.executable, "-m", "bench.stalls", str(path)]
     process = subprocess.Popen(command, start_new_session=True)
     try:
-        yield lambda: float(SLOT.unpack(path.read_bytes())[0])
+        yield clock
     finally:
         process.kill()
         process.wait()
+
+
+def segments() -> int:
+    """TCP segments that this machine has received since boot (/proc/net/snmp, InSegs of RFC 1213)."""
+    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:")
+    return int(values[names.index("InSegs")])
+
+
+def cpu_reader(path: Path) -> Callable[[], float | None]:
+    """Gives a function: CPU seconds of all threads of the followed processes, None when these have changed."""
+    files: list[Path] = []
+    known: tuple[int, int] | None = None
+
+    def read() -> float | None:
+        nonlocal files, known
+        status = path.stat()
+        present = (status.st_ino, status.st_mtime_ns)
+        if present != known:
+            known = present
+            files = [
+                thread / "schedstat"
+                for pid in path.read_text().split()
+                if Path(f"/proc/{pid}/task").is_dir()
+                for thread in Path(f"/proc/{pid}/task").iterdir()
+            ]
+            return None
+        try:
+            return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+
+    return read
 
 
 def main(path: str) -> None:
@@ -45,16 +109,26 @@ def main(path: str) -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
         return
-    with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), SLOT.size) as shared:
-        paused = 0.0
+    cpu_now = cpu_reader(Path(path).with_suffix(".pids"))
+    with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), SHAPE.size) as shared:
+        paused = cpu = 0.0
+        passed = 0
+        before: tuple[float, int] | None = None
         due = time.monotonic() + TICK
         while True:
             time.sleep(max(0.0, due - time.monotonic()))
-            now = time.monotonic()
-            if now - due > LATE:
-                paused += now - due
-                SLOT.pack_into(shared, 0, paused)
-            due = now + TICK
+            late = time.monotonic() - due
+            used, seen = cpu_now(), segments()
+            stopped = time.monotonic() - due - late > LATE  # paused while looking
+            after = None if used is None or stopped else (used, seen)
+            if late > LATE:
+                paused += late
+            elif before is not None and after is not None:
+                cpu += after[0] - before[0]
+                passed += after[1] - before[1]
+            before = after
+            SHAPE.pack_into(shared, 0, paused, cpu, passed)
+            due = time.monotonic() + TICK
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bench.measure import cpu_between, family, memory
 from bench.peers import Job, Peer
 from bench.process import BenchError, LogSink, free_port, running
 from bench.report import Sample
+from bench.stalls import MIN_SHARE, Seen, StallClock, segments
 
 IDLE_WARM_UP = 64  # tunnels opened before the first look at the memory, so that one-time costs are not counted
 LOG_PATIENCE = 3.0  # seconds a log line may take, on a busy machine
@@ -27,7 +27,7 @@ class Trial:
     sink: LogSink
     proxy_cpus: set[int]
     load_threads: int
-    stalled: Callable[[], float]
+    stalled: StallClock
     seconds: int
     tunnels: int
 
@@ -39,15 +39,17 @@ class Trial:
         job = self._job(workload.target(self.servers), workload.by_name, workers)
         with running(peer.command(job), self.proxy_cpus, (job.listen,), job.folder / "output") as pid:
             workload.run(job.listen, 1, self.load_threads)
-            start, stalled, before = time.monotonic(), self.stalled(), family(pid)
+            self.stalled.follow(list(family(pid)))
+            start, stalled, segments_before, before = time.monotonic(), self.stalled(), segments(), family(pid)
             outcome = workload.run(job.listen, self.seconds, self.load_threads)
             cpu = cpu_between(before, family(pid))
-            lost = (self.stalled() - stalled) / (time.monotonic() - start)
+            seen, passed = self.stalled() - stalled, segments() - segments_before
+            lost = seen.paused / (time.monotonic() - start)
             pss = memory(pid).pss
         if not self.sink.drain(LOG_PATIENCE):
             raise BenchError("wrote no log line, so its cost is not comparable")
         return Sample(
-            cost=cpu * (1 - lost) / outcome.operations,
+            cost=_undisturbed(cpu, seen, passed) / outcome.operations,
             lost=lost,
             rate=outcome.operations / outcome.seconds,
             pss=pss,
@@ -73,3 +75,10 @@ class Trial:
     def _job(self, target: int, by_name: bool, workers: int) -> Job:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         return Job(folder, free_port(), target, self.sink.port, workers, self.tunnels + 1000, by_name)
+
+
+def _undisturbed(cpu: float, seen: Seen, passed: int) -> float:
+    """CPU seconds of the whole load, by what its undisturbed stretches took; `cpu` itself where none were seen."""
+    if seen.segments < passed * MIN_SHARE:
+        return cpu
+    return seen.cpu * passed / seen.segments

@@ -409,13 +409,26 @@ static PyObject *fdio_pump(PyObject *Py_UNUSED(module), PyObject *const *args, P
             if (errno == EAGAIN) return pump_ended(DRAINED, moved);
             return pump_result(READ_ERROR, moved, PyLong_FromLong(errno));
         }
-        RETRY_EINTR(taken, send(fd[1], buffer, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT));
+        /* The end is near: look for it before the last bytes are sent. Known to be the last they are held back
+           (MSG_MORE) until the caller passes the end on, and then travel in one segment with the FIN. */
+        int last = 0, broken = 0;
+        while (hup && got < wanted && !last && !broken) {
+            ssize_t next;
+            RETRY_EINTR(next, recv(fd[0], buffer + got, (size_t)(wanted - got), MSG_DONTWAIT));
+            if (next < 0 && errno == EAGAIN) break;
+            if (next < 0) broken = errno; /* told once by the kernel, so it must not be lost here */
+            if (next == 0) last = 1;
+            if (next > 0) got += next;
+        }
+        RETRY_EINTR(taken, send(fd[1], buffer, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT | (last ? MSG_MORE : 0)));
         if (taken < 0) {
             if (errno != EAGAIN) return pump_result(WRITE_ERROR, moved, PyLong_FromLong(errno));
             taken = 0;
         }
         moved += taken;
+        if (broken) return pump_result(READ_ERROR, moved, PyLong_FromLong(broken));
         if (taken < got) return pump_result(BLOCKED, moved, PyBytes_FromStringAndSize(buffer + taken, got - taken));
+        if (last) return pump_ended(AT_EOF, moved);
         if (got < wanted && !hup) return pump_ended(DRAINED, moved);
     }
     return pump_ended(MORE, moved);

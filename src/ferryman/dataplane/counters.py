@@ -18,7 +18,7 @@ from ferryman.plan import Plan
 class Cell(enum.IntEnum):
     """What is counted. Gauges end in _NOW, peaks in _MAX; all others only grow."""
 
-    SESSIONS_NOW = 0
+    SESSIONS_NOW = 0  # first, so that a block's index is the index of this cell (generation relies on it)
     SESSIONS_MAX = 1
     SESSIONS = 2
     BYTES_IN = 3  # from clients

@@ -11,7 +11,7 @@ import errno as names
 import os
 from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from ferryman.dataplane import fdio
 from ferryman.dataplane.counters import Cell
@@ -65,7 +65,9 @@ async def reach(session: Session, backend: Backend) -> int:
     for attempt in range(backend.retries + 1):
         server = record.server
         if server is None or _may_move(session, backend, attempt, server):
-            chosen = await _choose(session, backend, tried)
+            chosen = _choose(session, backend, tried)
+            if chosen == "queue":
+                chosen = await _queue(session, backend, tried)
             if chosen is None:
                 if session.fd < 0:  # ended while it waited
                     return -1
@@ -115,14 +117,14 @@ def _may_move(session: Session, backend: Backend, attempt: int, server: Server) 
     return attempt % backend.redispatch == 0
 
 
-async def _choose(session: Session, backend: Backend, tried: Sequence[int]) -> Server | None:
-    """A place at a server, waiting in the backend's queue for one if need be. None: there is none, or it has ended."""
-    full = _full(session, backend, tried)
+def _choose(session: Session, backend: Backend, tried: Sequence[int]) -> Server | Literal["queue"] | None:
+    """Take a place at a server. None: there is none; "queue": one has to be waited for."""
+    full = _full(session, backend, tried) if backend.id in session.generation.bounded else []
     if not (session.generation.queues[backend.id] and not tried):  # nobody overtakes those who wait
         server = _pick(session, backend, tried, full)
         if server is not None or not full:
             return server
-    return await _queue(session, backend, tried)
+    return "queue"
 
 
 def _pick(session: Session, backend: Backend, tried: Sequence[int], full: list[int]) -> Server | None:
@@ -227,7 +229,7 @@ async def _connect(session: Session, backend: Backend, server: Server) -> int:
     since = worker.loop.now
     limit = since + backend.connect_timeout if backend.connect_timeout is not None else inf
     attempts: list[Attempt] = []
-    failure = Failure("SC", f"{server.name}: its name {server.address.host} has no address")
+    failure: Failure | None = None
     pending = list(targets)
     next_start = since
     try:
@@ -244,7 +246,7 @@ async def _connect(session: Session, backend: Backend, server: Server) -> int:
                     continue
                 session.watch_client()
             if not attempts:
-                raise failure
+                raise failure or Failure("SC", f"{server.name}: its name {server.address.host} has no address")
             session.deadline = min(limit, next_start) if pending else limit
             await suspend()
             for attempt in attempts:

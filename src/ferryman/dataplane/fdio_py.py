@@ -243,7 +243,8 @@ def pump(src: int, dst: int, limit: int, hup: bool, /) -> tuple[int, int, Any]:
 
     DRAINED      nothing left to read right now; extra is None here and in the next two
     MORE         limit bytes were moved, more may wait
-    EOF          the source has ended and all before its end is delivered
+    EOF          the source has ended and all before its end is delivered; the C extension holds the last bytes back
+                 until the caller passes the end on (shutdown or close, at once), so that FIN and data share a segment
     BLOCKED      dst is full; extra is what it did not take, bytes that are gone from src and at most BUFFER of them
     READ_ERROR   extra is the errno; all read before is delivered
     WRITE_ERROR  extra is the errno; what it was to take is lost

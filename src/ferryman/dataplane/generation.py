@@ -27,9 +27,10 @@ Target = tuple[int, str]
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX, "abstract": socket.AF_UNIX}
 
-# hot path: enum members bound once as plain ints
-_NOW, _MAX, _TOTAL = int(Cell.SESSIONS_NOW), int(Cell.SESSIONS_MAX), int(Cell.SESSIONS)
+# hot path: enum members bound once as plain ints; SESSIONS_NOW is a block's first cell, so its index is the block's
+_MAX, _TOTAL = int(Cell.SESSIONS_MAX), int(Cell.SESSIONS)
 _IN, _OUT, _LAST = int(Cell.BYTES_IN), int(Cell.BYTES_OUT), int(Cell.LAST_SESSION)
+_TOTAL_MS, _CONNECT_MS = int(Cell.TOTAL_MS), int(Cell.CONNECT_MS)
 
 
 class Generation:
@@ -48,11 +49,13 @@ class Generation:
         self.backends = {backend.name: backend for backend in plan.backends}
         self.queues: list[deque[Session]] = [deque() for _ in plan.backends]
         self.usable: dict[str, int] = {}
+        self.bounded = {backend.id for backend in plan.backends if any(s.max_connections for s in backend.servers)}
         self.targets: list[tuple[Target, ...]] = [_fixed_targets(server) for server in plan.servers]
         self._listener_base = [self.start + counters.listener_base(plan, i) for i in range(len(plan.listeners))]
         self._backend_base = [self.start + counters.backend_base(plan, i) for i in range(len(plan.backends))]
         self._server_base = [self.start + counters.server_base(plan, i) for i in range(len(plan.servers))]
         self._process_base = self.start + counters.process_base(plan)
+        self._most = plan.settings.max_connections
         self.set_weights({server.id: server.weight for server in plan.servers if not server.disabled})
 
     def set_weights(self, weights: Mapping[int, int]) -> None:
@@ -82,9 +85,9 @@ class Generation:
         but never both go on.
         """
         cells = self.cells
-        cells[self._listener_base[listener.id] + _NOW] += 1
-        cells[self._process_base + _NOW] += 1
-        most, mine = self.plan.settings.max_connections, listener.max_connections
+        cells[self._listener_base[listener.id]] += 1
+        cells[self._process_base] += 1
+        most, mine = self._most, listener.max_connections
         if (most and self.process_load() > most) or (mine and self.listener_load(listener.id) > mine):
             self.unclaim(listener)
             return False
@@ -92,32 +95,25 @@ class Generation:
 
     def unclaim(self, listener: Listener) -> None:
         """Nobody came after all."""
-        self.cells[self._listener_base[listener.id] + _NOW] -= 1
-        self.cells[self._process_base + _NOW] -= 1
+        self.cells[self._listener_base[listener.id]] -= 1
+        self.cells[self._process_base] -= 1
 
     def accepted(self, record: Record) -> None:
         """A connection came, for which a place was claimed."""
         self.live += 1
-        cells = self.cells
-        base = self._listener_base[record.listener.id]
-        cells[base + _TOTAL] += 1
-        cells[base + _LAST] = int(record.wall)
-        if (now := cells[base + _NOW]) > cells[base + _MAX]:
-            cells[base + _MAX] = now
-        base = self._process_base
-        cells[base + _TOTAL] += 1
-        if (now := cells[base + _NOW]) > cells[base + _MAX]:
-            cells[base + _MAX] = now
+        wall = int(record.wall)
+        self._begin(self._listener_base[record.listener.id], wall)
+        self._begin(self._process_base, wall)
 
     def routed(self, backend: Backend, wall: float) -> None:
         """It was given to a backend."""
         base = self._backend_base[backend.id]
-        self.cells[base + _NOW] += 1
-        self._begin(base, wall)
+        self.cells[base] += 1
+        self._begin(base, int(wall))
 
     def occupy(self, server: Server) -> bool:
         """Take a place at a server. False, and none is taken: it is full (see `claim`)."""
-        self.cells[self._server_base[server.id] + _NOW] += 1
+        self.cells[self._server_base[server.id]] += 1
         if server.max_connections and self.server_load(server.id) > server.max_connections:
             self.vacate(server)
             return False
@@ -125,48 +121,46 @@ class Generation:
 
     def assigned(self, server: Server, wall: float) -> None:
         """Where it has a place it will go (again after each redispatch; `vacate` the former before)."""
-        self._begin(self._server_base[server.id], wall)
+        self._begin(self._server_base[server.id], int(wall))
 
-    def _begin(self, base: int, wall: float) -> None:
+    def _begin(self, base: int, wall: int) -> None:
         cells = self.cells
         cells[base + _TOTAL] += 1
-        cells[base + _LAST] = int(wall)
-        if (now := cells[base + _NOW]) > cells[base + _MAX]:
+        cells[base + _LAST] = wall
+        if (now := cells[base]) > cells[base + _MAX]:
             cells[base + _MAX] = now
 
     def vacate(self, server: Server) -> None:
         """Give a place at a server back."""
-        self.cells[self._server_base[server.id] + _NOW] -= 1
+        self.cells[self._server_base[server.id]] -= 1
 
     def ended(self, record: Record, counted_in: int, counted_out: int) -> None:
         """It is over. `counted_*`: bytes that `moved` has counted already."""
         self.live -= 1
         cells = self.cells
-        cells[self._process_base + _NOW] -= 1
-        listener = self._listener_base[record.listener.id]
-        cells[listener + _NOW] -= 1
-        bases = [listener]
-        if record.backend is not None:
-            backend = self._backend_base[record.backend.id]
-            cells[backend + _NOW] -= 1
-            bases.append(backend)
-        if record.server is not None:
-            server = self._server_base[record.server.id]
-            cells[server + _NOW] -= 1
-            bases.append(server)
+        cells[self._process_base] -= 1
         received, sent = record.bytes_in - counted_in, record.bytes_out - counted_out
-        total = max(record.total_ms, 0)
-        for base in bases:
+        total, connect = record.total_ms, record.connect_ms
+        well = record.code == "--"
+        for base in self._bases(record):
+            cells[base] -= 1
             if received:
                 cells[base + _IN] += received
             if sent:
                 cells[base + _OUT] += sent
-            if total:
-                cells[base + Cell.TOTAL_MS] += total
-            if record.connect_ms > 0:
-                cells[base + Cell.CONNECT_MS] += record.connect_ms
-            if record.code != "--":
+            if total > 0:
+                cells[base + _TOTAL_MS] += total
+            if connect > 0:
+                cells[base + _CONNECT_MS] += connect
+            if not well:
                 self._ended_badly(base, record)
+
+    def _bases(self, record: Record) -> tuple[int, ...]:
+        """The blocks that a connection counts in."""
+        listener = self._listener_base[record.listener.id]
+        if record.server is not None and record.backend is not None:
+            return listener, self._backend_base[record.backend.id], self._server_base[record.server.id]
+        return (listener,) if record.backend is None else (listener, self._backend_base[record.backend.id])
 
     def _ended_badly(self, base: int, record: Record) -> None:
         cells = self.cells
@@ -179,23 +173,14 @@ class Generation:
 
     def moved(self, record: Record, received: int, sent: int) -> None:
         """Bytes of a live connection, counted while it lives so that pages show them."""
-        cells = self.cells
-        bases = [self._listener_base[record.listener.id]]
-        if record.backend is not None:
-            bases.append(self._backend_base[record.backend.id])
-        if record.server is not None:
-            bases.append(self._server_base[record.server.id])
-        for base in bases:
-            cells[base + _IN] += received
-            cells[base + _OUT] += sent
+        for base in self._bases(record):
+            self.cells[base + _IN] += received
+            self.cells[base + _OUT] += sent
 
     def count(self, record: Record, cell: Cell, amount: int = 1) -> None:
         """Add to a cell of the listener, and of backend and server as far as they are known."""
-        self.cells[self._listener_base[record.listener.id] + cell] += amount
-        if record.backend is not None:
-            self.cells[self._backend_base[record.backend.id] + cell] += amount
-        if record.server is not None:
-            self.cells[self._server_base[record.server.id] + cell] += amount
+        for base in self._bases(record):
+            self.cells[base + cell] += amount
 
     def listener_count(self, listener: Listener, cell: Cell) -> None:
         self.cells[self._listener_base[listener.id] + cell] += 1
@@ -221,16 +206,16 @@ class Generation:
 
     def server_load(self, server_id: int) -> int:
         """Connections a server has now, over all workers."""
-        return self._sum(self._server_base[server_id] - self.start + _NOW)
+        return self._sum(self._server_base[server_id] - self.start)
 
     def listener_load(self, listener_id: int) -> int:
-        return self._sum(self._listener_base[listener_id] - self.start + _NOW)
+        return self._sum(self._listener_base[listener_id] - self.start)
 
     def backend_load(self, backend_id: int) -> int:
-        return self._sum(self._backend_base[backend_id] - self.start + _NOW)
+        return self._sum(self._backend_base[backend_id] - self.start)
 
     def process_load(self) -> int:
-        return self._sum(self._process_base - self.start + _NOW)
+        return self._sum(self._process_base - self.start)
 
     def _sum(self, offset: int) -> int:
         cells, stride = self.cells, self.stride

@@ -78,7 +78,7 @@ class Session:
                 self.generation.listener_count(listener, Cell.DENIED_CONNECTION)
                 self.refuse(verdict, "PR")
                 return
-        backend = await self.route()
+        backend = self.route(await self.sniff() if listener.inspect or listener.routes else None)
         if backend is None:
             return
         record = self.record
@@ -88,10 +88,9 @@ class Session:
         if server_fd >= 0:
             self.carry(backend, server_fd)
 
-    async def route(self) -> Backend | None:
-        """Which backend; None: refused, and all is said and done."""
+    def route(self, verdict: Verdict | None) -> Backend | None:
+        """Which backend; None: refused, or ended before; all is said and done."""
         listener = self.listener
-        verdict = await self.sniff() if listener.inspect or listener.routes else None
         if self.fd < 0:
             return None
         if verdict is None:

@@ -42,6 +42,7 @@ class Sink:
 
     __slots__ = (
         "_chunk",
+        "_datagrams",
         "_descriptor",
         "_facility",
         "_fraction",
@@ -106,7 +107,7 @@ class Sink:
         self.pending = []
         if self._descriptor < 0:
             self._lose(len(lines))
-        elif self._socket is not None and self._socket.type == socket.SOCK_DGRAM:
+        elif self._datagrams:
             for line in lines:
                 self._datagram(line)
         else:
@@ -156,6 +157,7 @@ class Sink:
     def _use(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._socket: socket.socket | None = None
+        self._datagrams = False
         self._poll: select.poll | None = None
         self._chunk = FILE_CHUNK
         if descriptor < 0:
@@ -163,6 +165,9 @@ class Sink:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISSOCK(mode):
             self._socket = socket.socket(fileno=descriptor)
+            self._datagrams = (
+                self._socket.type == socket.SOCK_DGRAM
+            )  # asked once: the property costs as much as sending
         elif stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             self._chunk = PIPE_CHUNK
             if os.get_blocking(descriptor):
