@@ -56,7 +56,7 @@ def test_drain_lets_what_is_open_end(
         assert sock.recv(10) == b"after"
         assert ferry.process.poll() is None
     assert ferry.process.wait(10) == 0
-    assert ferry.line()["code"] == "--"
+    assert (ferry.line()["code"], ferry.line()["ended_by"]) == ("--", "client")
 
 
 def test_a_drain_has_a_limit(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:

@@ -25,7 +25,7 @@ class Readable(Protocol):
 def process_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add --workers and --control to a verb that starts ferryman."""
     function = click.option(
-        "--control", metavar="PATH", default="", type=click.Path(), envvar="FERRYMAN_CONTROL",
+        "--control", metavar="PATH", default="", type=click.Path(readable=False), envvar="FERRYMAN_CONTROL",
         help="Where to make the control socket; also $FERRYMAN_CONTROL.",
     )(function)  # fmt: skip
     return click.option(

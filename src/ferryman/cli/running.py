@@ -23,7 +23,7 @@ control_option: Callable[[Callable[..., None]], Callable[..., None]] = click.opt
     metavar="PATH",
     default="",
     envvar="FERRYMAN_CONTROL",
-    type=click.Path(),
+    type=click.Path(readable=False),
     help="Control socket of the process; also $FERRYMAN_CONTROL. Default: the user's own, "
     "/run/ferryman/control.sock for root.",
 )

@@ -40,7 +40,7 @@ class LogTargets:
             min_level=settings.min_level,
             tag=settings.tag,
             hostname=settings.hostname,
-            length=settings.length,
+            length=settings.length or (1024 if kind in ("udp", "unix") else 8192),
         )
         return self._found.setdefault(target, replace(target, id=len(self._found)))
 

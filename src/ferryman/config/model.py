@@ -178,8 +178,8 @@ class LogSettings(Section):
     """the program name in the frame"""
     hostname: str = ""
     """the host name in the frame; none: not sent, unless the format demands one"""
-    length: int = Field(default=1024, ge=80, le=65535)
-    """longest line, in bytes; the rest is cut"""
+    length: int | None = Field(default=None, ge=80, le=65535)
+    """longest line, in bytes; the rest is cut; default: 1024 to udp and unix, as syslog servers expect, else 8192"""
 
 
 Log = Annotated[LogSettings, _text_for("target", LogSettings, ["stdout", "udp:127.0.0.1:514", "unix:/dev/log"])]

@@ -6,6 +6,8 @@ Decides nothing about restarting; the supervisor does. Reports of a worker are d
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
 import sys
@@ -95,7 +97,9 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+            # not Popen's own kill, which collects the exit status of one that has ended, behind asyncio's back
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def ended(self, timeout: float) -> bool:
         """Wait for its end; False: still there."""

@@ -95,8 +95,8 @@ def total(r: Record) -> int:
 
 
 def ended_by(r: Record) -> str:
-    """client, server, or proxy; "" when both sides ended it in order, or it has not ended."""
-    return {"C": "client", "c": "client", "S": "server", "s": "server", "-": ""}.get(r.code[:1], "proxy")
+    """client, server, or proxy; of an orderly end the side that closed first; "" when it has not ended."""
+    return {"C": "client", "c": "client", "S": "server", "s": "server", "-": r.closed_first}.get(r.code[:1], "proxy")
 
 
 def _unfinished(value: int, r: Record) -> str | int:

@@ -14,7 +14,7 @@ How = Literal["", "fin", "rst", "timeout", "policy", "error", "killed", "shutdow
 
 
 class Record:
-    """One connection. `code` is HAProxy's two letters: who ended it {C S P R I D U K L c s -}, when {Q C D R H L T -}."""
+    """One connection. `code` is HAProxy's: who ended it (one of C S P R I D U K L c s -), when (Q C D R H L T -)."""
 
     __slots__ = (
         "alpn",
@@ -25,6 +25,7 @@ class Record:
         "captures",
         "client_host",
         "client_port",
+        "closed_first",
         "code",
         "connect_ms",
         "how",
@@ -71,6 +72,7 @@ class Record:
         self.bytes_in = 0  # from the client
         self.bytes_out = 0  # to the client
         self.path = "copy"  # or "splice", once a direction was switched
+        self.closed_first = ""  # the side whose FIN came first: client or server
         self.code = "--"
         self.how: How = ""
         self.reason = ""  # in words, for whoever reads the log at night

@@ -296,6 +296,7 @@ class End:
             return
         fdio.shutdown_write(self.peer.fd)
         record = tunnel.record
+        record.closed_first = "client" if self is tunnel.client else "server"
         backend = record.backend
         limits = [
             limit
