@@ -67,8 +67,8 @@ class Fleet:
         self._wanted = count
         for index in [index for index in self.workers if index >= count]:
             worker = self.workers.pop(index)
-            self.leaving.append(worker)
-            worker.order("drain")
+            if worker.order("drain"):
+                self.leaving.append(worker)
         await asyncio.gather(*(self._start(index) for index in range(count) if index not in self.workers))
 
     async def _start(self, index: int) -> None:
@@ -77,15 +77,22 @@ class Fleet:
             await worker.start()
         except OSError as error:
             raise StartError(f"cannot start worker {index}: {error}") from None
+        if self.stopping or index >= self._wanted:  # that changed while it started
+            self.leaving.append(worker)
+            worker.order("quit")
+            return
         self.workers[index] = worker
         chroot, uid, gid = self._orders.confinement()
         worker.order("confine", chroot, uid, gid)
         self._send_plan(worker)
 
     def follow(self) -> None:
-        """Tell every worker the present plan."""
+        """Tell every worker the present plan, but for those beyond its number of workers, which `resize` lets go."""
+        generation = self._generations.present
+        assert generation is not None
         for worker in self.workers.values():
-            self._send_plan(worker)
+            if worker.index < generation.workers:
+                self._send_plan(worker)
 
     def _send_plan(self, worker: WorkerProcess) -> None:
         generation = self._generations.present
@@ -102,6 +109,7 @@ class Fleet:
             *(self._sockets.open[key].fileno() for key in fresh),
         ]
         worker.doors = {key for key, _ in doors}
+        worker.first, worker.last = worker.first or generation.number, generation.number
         worker.order(
             "plan",
             generation.number,
@@ -133,9 +141,11 @@ class Fleet:
                 raise StartError(f"workers did not take the plan within {READY_TIMEOUT:g} s") from None
 
     def broadcast(self, kind: str, *values: object, descriptors: Sequence[int] = ()) -> None:
-        """The same order to all, also to those that only finish what they carry."""
-        for worker in [*self.workers.values(), *self.leaving]:
-            worker.order(kind, *values, descriptors=descriptors)
+        """The same order to all that follow the present plan: what it says is said in ids of that plan."""
+        generation = self._generations.present
+        for worker in self.workers.values():
+            if generation is not None and worker.last == generation.number:
+                worker.order(kind, *values, descriptors=descriptors)
 
     async def ask_all(self, kind: str, *values: object) -> list[tuple[WorkerProcess, dict[str, Any]]]:
         """The same question to all; those that do not answer are left out."""
@@ -146,7 +156,8 @@ class Fleet:
     async def drain(self, timeout: float | None) -> bool:
         """Let all accept nothing more and wait for their connections to end. False: time is up."""
         self.stopping = True
-        self.broadcast("drain")
+        for worker in self.workers.values():
+            worker.order("drain")
 
         def empty() -> bool:
             return all(worker.drained or not worker.alive for worker in [*self.workers.values(), *self.leaving])
@@ -164,7 +175,8 @@ class Fleet:
         for task in self._tasks:
             task.cancel()
         workers = [*self.workers.values(), *self.leaving]
-        self.broadcast("quit")
+        for worker in workers:
+            worker.order("quit")
         for worker in workers:
             if not await worker.ended(3.0):
                 self._tell("alert", f"worker {worker.index} (pid {worker.pid}) does not stop; killed")
@@ -174,7 +186,8 @@ class Fleet:
     def _report(self, worker: WorkerProcess, report: dict[str, Any]) -> None:
         kind = report.get("kind")
         if kind == "ready":
-            worker.generation = int(report.get("generation", 0))
+            worker.generation = worker.last if report.get("generation") == worker.last else worker.generation
+            self._generations.follow(w.generation for w in self.workers.values() if w.generation)
         elif kind == "drained":
             worker.drained = True
             if worker in self.leaving:
@@ -184,8 +197,7 @@ class Fleet:
         self._wake()
 
     def _exit(self, worker: WorkerProcess, status: int) -> None:
-        generation = self._generations.present
-        self._generations.worker_gone(worker.index, worker.generation or (generation.number if generation else 0))
+        self._generations.worker_gone(worker.index, worker.first, worker.last)
         if worker in self.leaving:
             self.leaving.remove(worker)
         elif not self.stopping and self.workers.get(worker.index) is worker:
@@ -193,19 +205,26 @@ class Fleet:
         self._wake()
 
     async def _restart(self, worker: WorkerProcess, status: int) -> None:
-        index, now = worker.index, time.monotonic()
+        what = f"worker {worker.index} (pid {worker.pid}) {describe_exit(status)}"
+        while True:
+            delay = self._delay(worker.index)
+            self._tell("alert", f"{what}; a new one starts {f'in {delay:g} s' if delay else 'now'}")
+            await asyncio.sleep(delay)
+            if self.stopping or self.workers.get(worker.index) is not worker:
+                return
+            try:
+                await self._start(worker.index)
+            except StartError as error:
+                what = str(error)
+            else:
+                return
+
+    def _delay(self, index: int) -> float:
+        """Note that a worker died, or could not be started; seconds to wait before the next is."""
+        now = time.monotonic()
         deaths = [at for at in self._deaths.get(index, []) if now - at < CALM]
         self._deaths[index] = [*deaths, now]
-        delay = BACKOFF[min(len(deaths), len(BACKOFF) - 1)]
-        when = f"in {delay:g} s" if delay else "now"
-        self._tell("alert", f"worker {index} (pid {worker.pid}) {describe_exit(status)}; a new one starts {when}")
-        await asyncio.sleep(delay)
-        if index < self._wanted and not self.stopping:
-            try:
-                await self._start(index)
-            except StartError as error:
-                self._tell("alert", str(error))
-                await self._restart(worker, status)
+        return BACKOFF[min(len(deaths), len(BACKOFF) - 1)]
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)

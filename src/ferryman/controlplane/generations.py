@@ -7,7 +7,7 @@ is carried over, by name, when its worker dies or when the last connection of an
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ferryman.controlplane import totals
 from ferryman.controlplane.totals import Totals
@@ -54,6 +54,7 @@ class Generations:
         self.present: Generation | None = None
         self.earlier: list[Generation] = []
         self._gone: Totals = {}
+        self._followed = 0
 
     def begin(self, plan: Plan, workers: int) -> Generation:
         """A new plan takes over."""
@@ -63,17 +64,24 @@ class Generations:
         self.present = Generation(number, plan, workers)
         return self.present
 
-    def worker_gone(self, index: int, newest: int) -> None:
-        """Worker `index` is gone, which knew plans up to number `newest`: keep its sums; nothing of it is open."""
+    def worker_gone(self, index: int, first: int, last: int) -> None:
+        """Worker `index` is gone, which was sent plans `first` to `last`: keep its sums; nothing of it is open.
+
+        Of other plans the region of this index belongs to a worker before or after it.
+        """
         for generation in (*self.earlier, *([self.present] if self.present else [])):
-            if index < generation.workers and generation.number <= newest:
+            if index < generation.workers and first <= generation.number <= last:
                 region = generation.region(index)
                 totals.carry(self._gone, generation.plan, region)
                 region[:] = memoryview(bytes(region.nbytes)).cast("Q")
 
+    def follow(self, confirmed: Iterable[int]) -> None:
+        """Numbers of the plans that workers have confirmed: before the least of them nothing begins any more."""
+        self._followed = min(confirmed, default=self._followed)
+
     def forget_ended(self) -> None:
         """Give up earlier plans that carry nothing any more."""
-        for generation in [g for g in self.earlier if not g.live]:
+        for generation in [g for g in self.earlier if g.number < self._followed and not g.live]:
             for region in generation.regions:
                 totals.carry(self._gone, generation.plan, region)
             self.earlier.remove(generation)

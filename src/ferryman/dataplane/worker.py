@@ -403,7 +403,7 @@ def main() -> None:
     # no reference cycles survive a connection (relay breaks them), so collecting would only cost time
     gc.disable()
     status = worker.run()
-    fdio.close(channel.detach())
+    channel.detach()  # open until the process is gone: whoever closes it and lives on is taken for stuck, and killed
     sys.exit(status)
 
 
