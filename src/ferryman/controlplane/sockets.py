@@ -37,7 +37,7 @@ class Sockets:
 
     def __init__(self, inherited: Mapping[Key, socket.socket] | None = None) -> None:
         self.open: dict[Key, socket.socket] = {}
-        self._inherited = dict(inherited or {})
+        self._inherited = dict(inherited or {})  # those that are not open yet
         self._made_paths: dict[Key, tuple[str, int]] = {}  # Unix sockets we made: path and inode
 
     def prepare(self, plan: Plan) -> dict[Key, socket.socket]:
@@ -51,12 +51,13 @@ class Sockets:
             if key in self.open:
                 continue
             try:
-                fresh[key] = self._inherited.pop(key) if key in self._inherited else bind(address, listener.backlog)
+                fresh[key] = self._inherited.get(key) or bind(address, listener.backlog)
             except OSError as error:
                 problems.append(f"listener {listener.name}: cannot listen on {key}: {_why(error, address)}")
         if problems:
-            for sock in fresh.values():
-                sock.close()
+            for key, sock in fresh.items():
+                if key not in self._inherited:
+                    _undo(sock)
             raise StartError("\n".join(problems))
         return fresh
 
@@ -68,11 +69,13 @@ class Sockets:
         self.open.update(fresh)
         for key in fresh:
             address = keep[key][0]
-            if address.family == "unix":
+            if self._inherited.pop(key, None) is None and address.family == "unix":
                 self._made_paths[key] = (address.host, os.stat(address.host).st_ino)
         for key, (_, listener) in keep.items():
             # a changed backlog applies to open sockets too: listen(2) may be called again
             self.open[key].listen(listener.backlog or socket.SOMAXCONN)
+            # accepted sockets inherit it
+            self.open[key].setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, listener.keepalive)
 
     def close(self) -> None:
         for key in list(self.open):
@@ -113,6 +116,14 @@ def bind(address: Address, backlog: int) -> socket.socket:
     return sock
 
 
+def _undo(sock: socket.socket) -> None:
+    """Close a socket that `bind` just made."""
+    path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    sock.close()
+    if path and isinstance(path, str):
+        os.unlink(path)
+
+
 def remove_stale(path: str) -> None:
     """Remove a Unix socket that nobody listens on any more. Raises OSError (EADDRINUSE) if somebody does."""
     try:
@@ -133,7 +144,10 @@ def from_systemd(environment: Mapping[str, str]) -> dict[Key, socket.socket]:
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return {}
     result: dict[Key, socket.socket] = {}
-    for descriptor in range(3, 3 + int(environment.get("LISTEN_FDS", "0"))):
+    count = environment.get("LISTEN_FDS", "")
+    for descriptor in range(3, 3 + (int(count) if count.isdigit() else 0)):
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            continue  # a FIFO, or a file from the store
         sock = socket.socket(fileno=descriptor)
         if sock.type != socket.SOCK_STREAM:
             sock.detach()

@@ -14,9 +14,11 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _HEAD_LIMIT: Final = 16 * 1024  # bytes of a request head
 _CONNECTIONS: Final = 256  # at once; more are answered 503
+_PATIENCE: Final = 10.0  # seconds to send a request
 
 
 class _Server(uvicorn.Server):
@@ -25,14 +27,44 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self.ending = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
 
+    async def main_loop(self) -> None:
+        """uvicorn's wakes up ten times a second, which is most of what an idle supervisor would do."""
+        while not self.ending.is_set():
+            await self.on_tick(0)  # keeps the Date header true
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), 1.0)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, which would let clients that say nothing, or never end their request, hold their places for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._last = self.cycle
+        self._timer = self.loop.call_later(_PATIENCE, self._look)
+
+    def _look(self) -> None:
+        if self.cycle is self._last and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()  # no request came in all that time
+        else:
+            self._wait()
 
 
 class WebServer:
@@ -44,7 +76,7 @@ class WebServer:
             log_config=None,
             access_log=False,
             lifespan="off",
-            http="h11",
+            http=_Protocol,
             ws="none",
             h11_max_incomplete_event_size=_HEAD_LIMIT,
             limit_concurrency=_CONNECTIONS,
@@ -68,5 +100,6 @@ class WebServer:
     async def stop(self) -> None:
         """Answer what is being answered, then end."""
         self._server.should_exit = True
+        self._server.ending.set()
         if self._task is not None:
             await self._task

@@ -31,7 +31,7 @@ def name_process(name: str) -> None:
 
 
 def confine(chroot: str, uid: int | None, gid: int | None) -> None:
-    """For a worker: enter the chroot, become the user, keep no capability. Raises OSError."""
+    """For a worker: enter the chroot, become the user, keep no capability unless root. Raises OSError."""
     if chroot:
         os.chroot(chroot)
         os.chdir("/")
@@ -41,13 +41,17 @@ def confine(chroot: str, uid: int | None, gid: int | None) -> None:
         os.setresgid(gid, gid, gid)
     if uid is not None:
         os.setresuid(uid, uid, uid)
-    if uid:
+    if os.geteuid() != 0:
         set_capabilities(())
 
 
 def become(uid: int, gid: int, keep: Iterable[int]) -> None:
-    """For the supervisor: become the user, keep some capabilities, also over exec (for workers). Raises OSError."""
-    kept = tuple(keep)
+    """For the supervisor: become the user, keep some capabilities, also over exec (for workers). Raises OSError.
+
+    Of those to keep only the ones it has: a container or a systemd unit may have taken some from root.
+    """
+    permitted = _permitted()
+    kept = [capability for capability in keep if permitted >> capability & 1]
     _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)
@@ -66,6 +70,15 @@ def set_capabilities(kept: Iterable[int]) -> None:
     if _libc.capset(header, data) != 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"capset: {os.strerror(errno)}")
+
+
+def _permitted() -> int:
+    """The capabilities this process may use, a bit each (capget(2))."""
+    header, data = ctypes.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0)), (ctypes.c_uint32 * 6)()
+    if _libc.capget(header, data) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"capget: {os.strerror(errno)}")
+    return int(data[1]) | int(data[4]) << 32
 
 
 def _prctl(option: int, *arguments: int) -> None:

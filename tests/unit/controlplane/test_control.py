@@ -1,0 +1,128 @@
+"""The control API and its client, over a real Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plans import StillView, shop
+
+from ferryman.controlplane import control
+from ferryman.controlplane.control import Client, control_app
+from ferryman.controlplane.snapshot import Snapshot, take
+from ferryman.controlplane.web import WebServer
+from ferryman.errors import ControlError
+
+
+class Supervisor:
+    """What the API acts on, without processes."""
+
+    def __init__(self) -> None:
+        self.view = StillView(shop())
+        self.asked: list[str] = []
+        self.answer = (True, ["a warning"])
+
+    def snapshot(self) -> Snapshot:
+        return take(self.view)
+
+    async def reload(self) -> tuple[bool, list[str]]:
+        self.asked.append("reload")
+        return self.answer
+
+    def begin_stop(self, drain: bool) -> None:
+        self.asked.append("drain" if drain else "stop")
+
+
+@pytest.fixture
+def supervisor() -> Supervisor:
+    return Supervisor()
+
+
+@pytest.fixture
+def client(supervisor: Supervisor, tmp_path: Path) -> Iterator[Client]:
+    path = str(tmp_path / "control")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = WebServer(control_app(supervisor))
+    asyncio.run_coroutine_threadsafe(server.start([sock]), loop).result(10)
+    yield Client(path)
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+    sock.close()
+
+
+def test_status_is_the_snapshot_as_plain_data(client: Client) -> None:
+    status = client.status()
+    assert [row["name"] for row in status["listeners"]] == ["web", "both", "stats"]
+    assert status["backends"][0]["servers"][1]["name"] == "a2"
+
+
+def test_reload_tells_whether_and_what(client: Client, supervisor: Supervisor) -> None:
+    assert client.reload() == {"ok": True, "messages": ["a warning"]}
+    supervisor.answer = (False, ["f:1:1: no"])
+    assert client.reload() == {"ok": False, "messages": ["f:1:1: no"]}
+
+
+def test_stop_and_drain(client: Client, supervisor: Supervisor) -> None:
+    client.stop()
+    client.drain()
+    assert supervisor.asked == ["stop", "drain"]
+
+
+def test_what_the_api_does_not_have_is_an_error(client: Client) -> None:
+    with pytest.raises(ControlError, match="answered 404"):
+        client._ask("GET", "/v1/nothing")
+    with pytest.raises(ControlError, match="answered 405"):
+        client._ask("GET", "/v1/stop")
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="no ferryman is running behind"):
+        Client(str(tmp_path / "nothing")).status()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead"))
+    with pytest.raises(ControlError, match="no ferryman is running behind"):
+        Client(str(tmp_path / "dead")).status()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\xff\xff\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nno json", b"HTTP/1.1 200 OK\r\n\r\n[]"]
+)
+def test_what_answers_is_no_ferryman(tmp_path: Path, answer: bytes) -> None:
+    path = str(tmp_path / "other")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+
+        def speak() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        with pytest.raises(ControlError):
+            Client(path).status()
+        thread.join(10)
+
+
+def test_where_the_socket_is_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert control.default_path() == "/run/ferryman/control.sock"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    assert control.default_path() == "/run/user/1000/ferryman-control.sock"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert control.default_path() == f"/tmp/ferryman-{os.getuid()}/ferryman-control.sock"

@@ -1,0 +1,222 @@
+"""Listening sockets: bound all or none, kept over plans, given by systemd, and removed only where they are ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plans import listener, make_plan, server
+
+from ferryman.controlplane import sockets
+from ferryman.controlplane.sockets import Sockets, addresses, from_systemd, wanted
+from ferryman.errors import StartError
+from ferryman.plan import Address, Listener, Plan
+
+
+def at(*binds: Address, **fields: object) -> Plan:
+    """One listener on each address."""
+    listeners = [replace(listener(f"l{index}", **fields), bind=(bind,)) for index, bind in enumerate(binds)]
+    return make_plan(listeners, {"app": [server("s1")]})
+
+
+def tcp(port: int = 0, host: str = "127.0.0.1") -> Address:
+    return Address("inet", host, port)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def owned() -> Iterator[Sockets]:
+    owned = Sockets()
+    yield owned
+    owned.close()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def take(owned: Sockets, plan: Plan) -> None:
+    owned.adopt(plan, owned.prepare(plan))
+
+
+def test_a_range_of_ports_is_many_addresses() -> None:
+    made = Listener(0, "web", "tcp", (Address("inet", "127.0.0.1", 7001, 7003),), listener("x").log)
+    assert [key for key, _ in addresses(made)] == ["127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"]
+    assert set(wanted(at(tcp(7001), tcp(7005)))) == {"127.0.0.1:7001", "127.0.0.1:7005"}
+
+
+def test_preparing_changes_nothing_until_it_is_adopted(owned: Sockets) -> None:
+    one, other = free_port(), free_port()
+    take(owned, at(tcp(one)))
+    kept = dict(owned.open)
+    fresh = owned.prepare(at(tcp(other)))
+    assert owned.open == kept
+    assert listens(one)
+    owned.adopt(at(tcp(other)), fresh)
+    assert listens(other)
+    assert not listens(one)
+
+
+def test_what_both_plans_want_never_closes(owned: Sockets) -> None:
+    one, other = free_port(), free_port()
+    take(owned, at(tcp(one)))
+    sock = owned.open[f"127.0.0.1:{one}"]
+    with socket.create_connection(("127.0.0.1", one)):
+        take(owned, at(tcp(other), tcp(one)))
+        assert owned.open[f"127.0.0.1:{one}"] is sock
+        assert sock.accept()[0].close() is None, "who waited there still does"
+
+
+def test_every_address_that_cannot_be_had_is_named_and_none_is_kept(owned: Sockets, tmp_path: Path) -> None:
+    free = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        plan = at(
+            tcp(free), tcp(port), tcp(1, "192.0.2.1"), Address("unix", f"{tmp_path}/a"),
+            Address("unix", f"{tmp_path}/none/b"),
+        )  # fmt: skip
+        with pytest.raises(StartError) as caught:
+            owned.prepare(plan)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"listener l1: cannot listen on 127.0.0.1:{port}: the address is in use")
+    assert "does not have that address" in lines[1]
+    assert "folder does not exist" in lines[2]
+    assert not listens(free)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("wanted_alive", [True, False])
+def test_settings_that_accepted_sockets_inherit(owned: Sockets, wanted_alive: bool) -> None:
+    port = free_port()
+    take(owned, at(tcp(port), keepalive=wanted_alive))
+    sock = owned.open[f"127.0.0.1:{port}"]
+    with socket.create_connection(("127.0.0.1", port)):
+        accepted, _ = sock.accept()
+        with accepted:
+            assert bool(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is wanted_alive
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    take(owned, at(tcp(port), keepalive=not wanted_alive))
+    assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is not wanted_alive
+    assert not sock.getblocking()
+
+
+def test_ipv6_alone_or_with_ipv4(owned: Sockets) -> None:
+    both, alone = free_port(), free_port()
+    take(owned, at(Address("inet6", "::", both), Address("inet6", "::", alone, v6only=True)))
+    assert listens(both)
+    assert not listens(alone)
+
+
+def test_unix_sockets_are_removed_with_the_listener_unless_somebody_replaced_them(
+    owned: Sockets, tmp_path: Path
+) -> None:
+    ours, theirs = str(tmp_path / "ours"), str(tmp_path / "theirs")
+    take(owned, at(Address("unix", ours), Address("unix", theirs), Address("abstract", f"x{os.getpid()}")))
+    os.rename(theirs, theirs + ".old")
+    Path(theirs).touch()
+    owned.close()
+    assert not os.path.exists(ours)
+    assert os.path.exists(theirs)
+
+
+def test_a_socket_file_that_nobody_listens_on_is_replaced(owned: Sockets, tmp_path: Path) -> None:
+    path = str(tmp_path / "sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    take(owned, at(Address("unix", path)))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+
+
+def test_one_that_somebody_listens_on_and_what_is_no_socket_stay(tmp_path: Path) -> None:
+    path = str(tmp_path / "sock")
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(path)
+        alive.listen()
+        with pytest.raises(OSError, match="in use") as caught:
+            sockets.remove_stale(path)
+        assert caught.value.errno == errno.EADDRINUSE
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="is no socket"):
+        sockets.remove_stale(str(tmp_path / "file"))
+    sockets.remove_stale(str(tmp_path / "nothing"))
+
+
+# systemd
+
+
+def test_sockets_given_are_used_and_not_ours_to_remove(tmp_path: Path) -> None:
+    path = str(tmp_path / "given")
+    given = socket.socket(socket.AF_UNIX)
+    given.bind(path)
+    given.listen()
+    owned = Sockets({f"unix@{path}": given})
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(StartError):
+        owned.prepare(at(Address("unix", path), tcp(taken.getsockname()[1])))
+    take(owned, at(Address("unix", path)))
+    assert owned.open[f"unix@{path}"] is given, "also after a plan that could not be"
+    owned.close()
+    assert os.path.exists(path)
+
+
+CHILD = """
+import os, socket
+from ferryman.controlplane.sockets import from_systemd
+os.environ["LISTEN_PID"] = str(os.getpid())
+for key, sock in sorted(from_systemd(os.environ).items()):
+    print(key, sock.getblocking(), os.get_inheritable(sock.fileno()))
+    sock.detach()
+"""
+
+
+def test_what_systemd_passes_is_known_by_its_address(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as inet,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as inet6,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
+        open(tmp_path / "file", "w") as file,
+    ):
+        unix.bind(str(tmp_path / "u"))
+        abstract.bind(f"\0a{os.getpid()}")
+        unix.listen()
+        abstract.listen()
+        given = [inet, inet6, datagram, file, unix, abstract]
+        high = [os.dup2(one.fileno(), 50 + index) for index, one in enumerate(given)]  # above those they are moved to
+        moves = "".join(f"os.dup2({number}, {3 + index})\n" for index, number in enumerate(high))
+        done = subprocess.run(
+            [sys.executable, "-c", f"import os\n{moves}{CHILD}"],
+            pass_fds=high,
+            env={**os.environ, "LISTEN_FDS": str(len(given))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for number in high:
+            os.close(number)
+        ports = inet.getsockname()[1], inet6.getsockname()[1]
+    assert done.stderr == ""
+    keys = [f"127.0.0.1:{ports[0]}", f"[::1]:{ports[1]}", f"abns@a{os.getpid()}", f"unix@{tmp_path}/u"]
+    assert done.stdout.splitlines() == [f"{key} False False" for key in keys]
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "3"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "x"}]
+)
+def test_what_was_not_meant_for_us_is_left_alone(environment: dict[str, str]) -> None:
+    assert from_systemd(environment) == {}
