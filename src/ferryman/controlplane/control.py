@@ -5,7 +5,8 @@
     POST /v1/stop      {"now": bool}; the answer comes before the end
     POST /v1/drain     accept nothing more, end when the last connection has
 
-Who may open the socket may use it: it is made with mode 0600. `curl --unix-socket PATH http://ferryman/v1/status` works.
+Who may open the socket may use it: it is made with mode 0600. From a shell:
+`curl --unix-socket PATH http://ferryman/v1/status`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def default_path() -> str:
     """Where the control socket is unless the configuration or --control says otherwise."""
     if os.geteuid() == 0:
         return "/run/ferryman/control.sock"
-    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/ferryman-{os.getuid()}"  # noqa: S108 - made with mode 0700
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/ferryman-{os.getuid()}"
     return os.path.join(folder, "ferryman-control.sock")
 
 

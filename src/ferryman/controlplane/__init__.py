@@ -1,0 +1,16 @@
+"""The supervisor: owns sockets, workers, health, names, logs, pages, the runtime and control APIs, and signals.
+
+    supervisor   start, run, reload, drain, stop; the one place where the others meet
+    process      one worker process: spawning, frames, restarting
+    sockets      listening sockets that survive reloads; systemd's sockets
+    serverstate  what is known of each server: admin state, health, weight, addresses
+    health       checks that change it
+    resolver     names to addresses, refreshed
+    logs         opens log targets; the supervisor's own messages
+    snapshot     counters and states at one moment, for everything that shows them
+    pages        stats page, CSV, /metrics, /healthz over HTTP
+    runtime      HAProxy's runtime commands on a socket
+    control      the HTTP API on the control socket, for `ferryman status|reload|stop|drain`
+
+Runs on asyncio. Sees no byte of what clients and servers say to each other.
+"""
