@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -39,8 +40,10 @@ from ferryman.plan import Backend, Plan
 Loader = Callable[[], "LoadResult"]
 """Reads the configuration again, for a reload."""
 
-WORKER_BITS: Final = 10
-"""Of a connection's id: more workers than 1024 are not allowed."""
+PID_BITS: Final = 22
+"""Of a connection's id, the lower ones name its worker by pid (proc(5): pid_max is at most 2^22)."""
+FIRST_ANSWERS: Final = 2.0
+"""Seconds the start waits for the first answers about names, so that the first connections find addresses."""
 SAMPLE: Final = 1.0
 """Seconds between looks at the counters for rates."""
 
@@ -128,11 +131,12 @@ class Supervisor:
         self._identity.assume(control_path)
         self._adopt(self.plan)
         self.sockets.adopt(self.plan, fresh)
+        self._resolver.start()
+        await self._resolver.settled(FIRST_ANSWERS)
         await self.fleet.resize(settings.workers)
         await self.fleet.confirmed()
         await self._serve_pages()
         self._health.start()
-        self._resolver.start()
         control_server = WebServer(control.control_app(self))
         await control_server.start([control_socket])
         self._hear_signals()
@@ -348,7 +352,7 @@ class Supervisor:
         rows: list[Session] = []
         for worker, answer in await self.fleet.ask_all("sessions"):
             for row in answer.get("sessions", []):
-                number = row["id"] << WORKER_BITS | worker.index
+                number = int(row["id"]) << PID_BITS | worker.pid
                 rows.append(cast(Session, {**row, "id": number, "worker": worker.pid}))
         return rows
 
@@ -356,7 +360,7 @@ class Supervisor:
         """End connections by id; how many there were."""
         count = 0
         for worker in [*self.fleet.workers.values(), *self.fleet.leaving]:
-            if numbers := [i >> WORKER_BITS for i in ids if i & (1 << WORKER_BITS) - 1 == worker.index]:
+            if numbers := [i >> PID_BITS for i in ids if i & (1 << PID_BITS) - 1 == worker.pid]:
                 answer = await worker.ask("kill", numbers)
                 count += int(answer["count"]) if answer else 0
         return count
@@ -407,6 +411,8 @@ def _unix_listener(path: str) -> Iterator[socket.socket]:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        if os.stat(folder).st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
+            raise OSError(errno.EACCES, f"the folder {folder} belongs to somebody else")
         sockets.remove_stale(path)
         mask = os.umask(0o177)
         try:
@@ -417,7 +423,7 @@ def _unix_listener(path: str) -> Iterator[socket.socket]:
     except OSError as error:
         sock.close()
         raise StartError(
-            f"control socket {path}: {error.strerror}; another ferryman may be running, --control PATH names another"
+            f"control socket {path}: {error.strerror or error}; another ferryman may be running, --control PATH names another"
         ) from None
     try:
         yield sock
