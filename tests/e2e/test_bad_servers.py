@@ -31,6 +31,15 @@ def closed_by(sock: socket.socket) -> str:
         return "rst"
 
 
+def outcome(port: int) -> str:
+    """How a client that only connects is ended. A reset may be so quick that it meets the connecting already."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            return closed_by(sock)
+    except ConnectionResetError:
+        return "rst"
+
+
 @contextmanager
 def full_server() -> Iterator[str]:
     """A server whose queue is full: connections to it are not answered."""
@@ -53,8 +62,7 @@ def full_server() -> Iterator[str]:
 def test_a_refusal_is_passed_on_as_a_reset(run_ferry: Callable[..., Ferry]) -> None:
     port = free_port()
     ferry = run_ferry(configuration(port, f"127.0.0.1:{free_port()}", retries=0))
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        assert closed_by(sock) == "rst"
+    assert outcome(port) == "rst"
     line = ferry.line()
     assert (line["code"], line["how"]) == ("SC", "rst")
     assert "Connection refused" in line["reason"]
@@ -91,8 +99,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(run_ferry: Callable[.
     port = free_port()
     with full_server() as address:
         ferry = run_ferry(configuration(port, address, retries=0, connect_timeout="300ms"))
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
-            assert closed_by(sock) == "rst"
+        assert outcome(port) == "rst"
         line = ferry.line()
     assert (line["code"], line["how"]) == ("sC", "timeout")
     assert "no answer within 0.3 s" in line["reason"]
@@ -143,7 +150,6 @@ def test_without_any_server_the_client_is_refused_at_once(
     text = configuration(port, f"127.0.0.1:{free_port()}", check="{interval: 50ms, fall: 1}")
     ferry = run_ferry(text)
     until(lambda: ferry.status()["backends"][0]["servers"][0]["status"] == "DOWN", "the check to fail")
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        assert closed_by(sock) == "rst"
+    assert outcome(port) == "rst"
     assert "no server available" in ferry.line()["reason"]
     assert "has no server available!" in ferry.log
