@@ -21,7 +21,8 @@ async def hello(request: Request) -> PlainTextResponse:
 
 
 async def slow(request: Request) -> PlainTextResponse:
-    await asyncio.sleep(0.5)
+    request.app.state.begun.set()
+    await request.app.state.may_end.wait()
     return PlainTextResponse("at last")
 
 
@@ -77,9 +78,12 @@ def test_it_serves_until_it_is_stopped_and_the_socket_stays_open() -> None:
 
 def test_an_answer_that_was_begun_is_finished() -> None:
     async def story(visitor: Visitor, server: WebServer) -> None:
+        APP.state.begun, APP.state.may_end = asyncio.Event(), asyncio.Event()
         answer = asyncio.create_task(visitor.get("/slow"))
-        await asyncio.sleep(0.1)
-        await server.stop()
+        await APP.state.begun.wait()
+        stopping = asyncio.create_task(server.stop())
+        asyncio.get_running_loop().call_soon(APP.state.may_end.set)
+        await stopping
         assert (await answer).endswith(b"at last")
 
     tell(story)
