@@ -422,9 +422,8 @@ def _unix_listener(path: str) -> Iterator[socket.socket]:
         sock.listen()
     except OSError as error:
         sock.close()
-        raise StartError(
-            f"control socket {path}: {error.strerror or error}; another ferryman may be running, --control PATH names another"
-        ) from None
+        hint = "another ferryman may be running, --control PATH names another"
+        raise StartError(f"control socket {path}: {error.strerror or error}; {hint}") from None
     try:
         yield sock
     finally:
