@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 from plans import listener, make_plan, server
@@ -130,12 +131,19 @@ def test_a_worker_that_dies_is_replaced_and_its_numbers_are_kept() -> None:
     assert said.endswith("killed by SIGKILL; a new one starts now")
 
 
+def state(pid: int) -> str:
+    """Of a process, as proc(5) has it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 def test_one_let_go_keeps_what_it_carries_and_hears_nothing_of_later_plans() -> None:
     async def story(crew: Crew) -> None:
         await crew.adopt(crew.plan(2))
-        os.kill(crew.fleet.workers[0].pid, signal.SIGSTOP)  # so that the other takes the connection
+        first = crew.fleet.workers[0].pid
+        os.kill(first, signal.SIGSTOP)  # so that the other takes the connection
+        await crew.until(lambda: state(first) == "T")  # only then it has left the queue of those who are woken
         client, connection = await crew.tunnel()
-        os.kill(crew.fleet.workers[0].pid, signal.SIGCONT)
+        os.kill(first, signal.SIGCONT)
         second = crew.fleet.workers[1]
         await crew.adopt(crew.plan(1, "s1", "s2", "s3"))
         assert crew.fleet.leaving == [second]
