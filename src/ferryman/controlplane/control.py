@@ -118,7 +118,7 @@ class Client:
             if response.status != 200:
                 raise ControlError(f"ferryman at {self.path} answered {response.status} {response.reason}")
             answer = json.loads(body)
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):  # the last: it ends just now
             raise ControlError(
                 f"no ferryman is running behind {self.path}; --control names another control socket"
             ) from None
