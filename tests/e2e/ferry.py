@@ -5,6 +5,7 @@ Used by every e2e test through the fixtures of conftest.py. Waits for conditions
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,11 +38,16 @@ def until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T
     return value
 
 
+_PORTS = itertools.count(12000 + 5000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now, as the kernel says; ask late, somebody else may take it."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
+    """A port for a listener: below the kernel's own range, so no connection takes it; each test process has its own."""
+    for port in _PORTS:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock, suppress(OSError):
+            sock.bind((host, port))
+            return port
+    raise AssertionError("unreachable: the ports do not end")
 
 
 class Ferry:

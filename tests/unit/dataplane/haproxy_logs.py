@@ -25,7 +25,7 @@ FRONTEND = """
 frontend fe{number}
   bind fd@{listener}
   tcp-request inspect-delay 2s
-  tcp-request content capture req.payload(0,0) len 200
+  tcp-request content capture req.payload(0,0) len 200 if {{ req.len gt 0 }}
   {lines}
   default_backend be
 """

@@ -32,9 +32,14 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+_CLOSED: list[socket.socket] = []
+
+
 def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """A port that refuses connections, and stays so: it is bound (nobody else gets it), but nobody listens."""
+    _CLOSED.append(socket.socket())
+    _CLOSED[-1].bind(("127.0.0.1", 0))
+    return int(_CLOSED[-1].getsockname()[1])
 
 
 class Far:
