@@ -127,7 +127,12 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_KNOWN = {"address": "at accept", "bytes": "once the client has sent enough", "state": "at any time"}
+_KNOWN = {
+    "address": "at accept",
+    "bytes": "once the client has sent enough",
+    "state": "at any time",
+    "target": "with `connect` only",
+}
 
 
 def _table(section: dict[str, Any]) -> str:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ferryman.rules.access import Access, TlsRule
 from ferryman.rules.condition import Condition
 from ferryman.rules.decision import Route, Rule
 from ferryman.rules.expression import Expression
+from ferryman.rules.match import Matcher
+from ferryman.rules.networks import Networks
+from ferryman.rules.noproxy import NoProxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,100 @@ class Check:
     fall: int = 3
     timeout: float = 2.0  # for the connection to stand
     address: Address | None = None  # None: the server's own
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Another proxy on the way out. `scheme`: "http" (CONNECT), "https" (CONNECT within TLS), "socks5"."""
+
+    scheme: str
+    address: Address  # family inet, inet6 or name
+    user: str = ""
+    password: str = field(default="", repr=False)
+    pass_credentials: bool = False  # send on the client's own Proxy-Authorization
+    ca: str = field(default="", repr=False)  # PEM of what verifies the proxy; "": the system's
+    server_name: str = ""  # in its certificate; "": the address's host
+    verify: bool = True
+    exceptions: NoProxy | None = None  # targets it is left out for
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+
+Chain = tuple[Hop, ...]
+"""Proxies in a row, the first one nearest; () is a direct connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """Ways to a target, in order: the next one is tried when one fails."""
+
+    chains: tuple[Chain, ...]
+
+    def chains_for(self, host: str, port: int) -> tuple[Chain, ...]:
+        """The ways to this target, without the proxies that it is an exception of, each way once."""
+        ways = (
+            tuple(hop for hop in chain if hop.exceptions is None or not hop.exceptions.holds(host, port))
+            for chain in self.chains
+        )
+        return tuple(dict.fromkeys(ways))
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """`through` if the condition holds."""
+
+    condition: Condition | None
+    where: str
+    through: Through
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """A client and name that refuse the minted certificate so many times are spliced for `time` seconds."""
+
+    failures: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bump:
+    """How TLS is opened. The CA's key is read by the supervisor alone: workers only know where it is."""
+
+    ca_file: str
+    key_file: str  # may be ca_file
+    cache: int = 4 << 20  # bytes of minted certificates kept; 0: none
+    server_ca: str = field(default="", repr=False)  # PEM of what verifies servers; "": the system's
+    keep: str = ""  # folder that minted certificates are written to; "": they are not
+    learn: Learn | None = None
+    untrusted: str = "show"  # a server that is not verified: "show" it (a certificate that nobody trusts), "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """The explicit proxy of a listener with mode "connect". `access`: None allows, an empty list does not."""
+
+    protocols: tuple[str, ...] = ("connect", "http", "socks5")
+    users: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # name -> hash
+    authenticate: bool = False  # there are users (perhaps none of them left): `user` is a fact
+    realm: str = "ferryman"
+    ignore_case: bool = False  # of user names; those in `users` are in lower case then
+    credentials_ttl: float = 7200.0
+    access: tuple[Access, ...] | None = None
+    tls: tuple[TlsRule, ...] = ()
+    bump: Bump | None = None
+    via: tuple[Via, ...] = ()
+    egress_guard: bool = True
+    egress_networks: Networks = field(default_factory=Networks)  # what the guard lets through all the same
+    egress_names: Matcher | None = None
+    match_sni: bool = False
+    head_timeout: float | None = 10.0
+    max_head: int = 65536  # bytes
+    resolve_timeout: float | None = 10.0
+    connect_timeout: float | None = 10.0
+    server_timeout: float | None = None
+    tunnel_timeout: float | None = None
+    on_unknown_protocol: str = "tunnel"  # where a tls rule wants to look and it is no TLS: tunnel, respond, terminate
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +180,7 @@ class Backend:
     queue_timeout: float | None = None
     keepalive: bool = False  # SO_KEEPALIVE towards servers
     server_rules: tuple[Route, ...] = ()  # use-server: Route.backend holds the server's name
+    via: Through | None = None  # other proxies on the way to its servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +229,7 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A door: addresses, the rules at it, where it leads. `mode`: "tcp" (workers) or "pages" (the supervisor)."""
+    """A door: addresses, its rules, where it leads. `mode`: "tcp", "connect" (workers) or "pages" (supervisor)."""
 
     id: int
     name: str
@@ -150,6 +249,7 @@ class Listener:
     backlog: int = 0  # 0: the system's
     keepalive: bool = False  # SO_KEEPALIVE towards clients
     pages: Pages | None = None
+    connect: Connect | None = None  # of mode "connect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +301,18 @@ class Plan:
 
 
 __all__ = [
+    "Access",
     "AccessLog",
     "Address",
     "Backend",
+    "Bump",
+    "Chain",
     "Check",
     "Condition",
+    "Connect",
     "Expression",
+    "Hop",
+    "Learn",
     "Listener",
     "LogTarget",
     "Pages",
@@ -216,4 +322,7 @@ __all__ = [
     "RuntimeSocket",
     "Server",
     "Settings",
+    "Through",
+    "TlsRule",
+    "Via",
 ]

@@ -26,7 +26,15 @@ Report = Callable[[Path, str, str], None]
 """Called with the place, the message and the hint ("" for none)."""
 
 _MAX_DEPTH = 32
-_METHOD_OF = {"sni": "name", "tls_version": "version", "tls_versions": "version"}
+_METHOD_OF = {
+    "sni": "name",
+    "target_host": "name",
+    "server_name": "name",
+    "tls_version": "version",
+    "tls_versions": "version",
+    "time": "schedule",
+}
+_NAMES = ("sni", "target_host", "server_name")
 _METHOD_BY_TYPE = {
     "string": "is",
     "address": "cidr",
@@ -176,7 +184,7 @@ class _Builder:
 
     def advise(self, expression: Expression, matcher: Matcher, path: Path, listed: bool) -> None:
         """Warn of patterns that hold for more, or for less, than they seem to."""
-        about_name = expression.fact.name == "sni" and expression.type == "string"
+        about_name = expression.fact.name in _NAMES and expression.type == "string"
         for index, pattern in enumerate(matcher.patterns):
             place = (*path, index) if listed else path
             if matcher.method == "regex" and about_name:

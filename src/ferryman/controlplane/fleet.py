@@ -100,7 +100,7 @@ class Fleet:
         doors = [
             (key, listener.id)
             for key, (_, listener) in sockets.wanted(generation.plan).items()
-            if listener.mode == "tcp"
+            if listener.mode != "pages"
         ]
         fresh = [key for key, _ in doors if key not in worker.doors]
         descriptors = [

@@ -26,8 +26,9 @@ Value = str | int | bool | bytes
 Type = Literal["string", "integer", "boolean", "address", "binary"]
 """What kind of value a fact has; an address is numeric text."""
 
-Needs = Literal["address", "bytes", "state"]
-"""When a fact can be known: at accept; once the client has sent something; from the state of the process."""
+Needs = Literal["address", "bytes", "state", "target"]
+"""When a fact can be known: at accept; once the client has sent something; from the state of the process; once the
+client of an explicit proxy has named its target (ABSENT in mode tcp)."""
 
 Argument = str | int
 Parameter = Literal["integer", "size", "offset", "text"]
@@ -83,3 +84,13 @@ class Facts:
     time: float = 0.0  # wall clock, seconds since the epoch
     captures: list[str | None] = field(default_factory=list)  # by slot, in order of declaration
     usable_servers: dict[str, int] = field(default_factory=dict)  # backend name -> servers that take traffic
+
+    # of an explicit proxy; ABSENT in mode tcp
+    user: str | Missing = ABSENT  # UNKNOWN: there are users, and no valid credentials have come
+    method: str | Missing = ABSENT  # of HTTP
+    protocol: str | Missing = ABSENT  # connect, http, socks5
+    target_host: str | Missing = ABSENT  # lower case, no brackets, no dot at the end
+    target_port: int | Missing = ABSENT
+    target_addresses: tuple[str, ...] | Missing = ABSENT  # what its name resolves to; UNKNOWN: not resolved so far
+    server_names: tuple[str, ...] | Missing = ABSENT  # in the server's certificate; UNKNOWN before step 3
+    step: int = 0  # of the `tls` rules: 1 the target is named, 2 the client's hello is there, 3 the server's as well

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import pack
+from time import localtime
 from typing import Final
 
 from ferryman.rules.facts import ABSENT, UNKNOWN, Argument, Facts, Missing, Needs, Parameter, Type, Value
@@ -153,6 +154,28 @@ def _capture(facts: Facts, slot: int) -> Value | Missing:
     return ABSENT if value is None else value
 
 
+def _target_address(facts: Facts) -> Value | Missing:
+    addresses = facts.target_addresses
+    return addresses if isinstance(addresses, Missing) else ",".join(addresses) or ABSENT
+
+
+def _server_name(facts: Facts) -> Value | Missing:
+    """The best that is known by now: names in the certificate, else the SNI, else the target's host."""
+    if not isinstance(facts.server_names, Missing) and facts.server_names:
+        return ",".join(facts.server_names)
+    sni = _sni(facts)
+    return facts.target_host if isinstance(sni, Missing) else sni
+
+
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def _time(facts: Facts) -> Value | Missing:
+    """ "Mon 14:05", by the machine's own time zone."""
+    now = localtime(facts.time)
+    return f"{DAYS[now.tm_wday]} {now.tm_hour:02}:{now.tm_min:02}"
+
+
 FETCHES: Final[dict[str, Fetch]] = {
     "client_address": Fetch("address", "address", lambda f: f.client_address, "the client's address"),
     "client_port": Fetch("integer", "address", lambda f: f.client_port, "the client's port"),
@@ -187,4 +210,17 @@ FETCHES: Final[dict[str, Fetch]] = {
     "usable_servers": Fetch("integer", "state", _usable_servers, "servers of a backend that take traffic", ("text",)),
     "capture": Fetch("string", "state", _capture, "what the capture rule of that number kept", ("size",)),
     "date": Fetch("integer", "state", lambda f: int(f.time), "when the connection came, in seconds since 1970"),
+    "time": Fetch("string", "state", _time, "day of the week and time of day, local, as in Mon 14:05"),
+    "user": Fetch("string", "target", lambda f: f.user, "who the client has proved to be"),
+    "method": Fetch("string", "target", lambda f: f.method, "the method of an HTTP request, such as CONNECT"),
+    "protocol": Fetch(
+        "string", "target", lambda f: f.protocol, "how the client names its target: connect, http or socks5"
+    ),
+    "target_host": Fetch("string", "target", lambda f: f.target_host, "the host the client asks for"),
+    "target_port": Fetch("integer", "target", lambda f: f.target_port, "the port the client asks for"),
+    "target_address": Fetch("address", "target", _target_address, "the addresses of the target's host", many=True),
+    "server_name": Fetch(
+        "string", "target", _server_name, "the certificate's names, else the SNI, else the host asked for", many=True
+    ),
+    "step": Fetch("integer", "target", lambda f: f.step or ABSENT, "step of the tls rules: 1, 2 or 3"),
 }

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from ferryman.rules.facts import Type, Value, as_text
 from ferryman.rules.networks import Networks, network
+from ferryman.rules.schedule import Span, moment, spans
 
 T = TypeVar("T")
 _TEXT: Final[frozenset[Type]] = frozenset({"string", "integer", "boolean", "address", "binary"})
@@ -381,6 +382,19 @@ def _cidr(method: str, patterns: tuple[str, ...], ignore_case: bool) -> Matcher:
 
 
 @dataclass(frozen=True, slots=True)
+class _Schedule(Matcher):
+    spans: tuple[Span, ...] = field(default=(), compare=False, repr=False)
+
+    def matches(self, value: Value) -> bool:
+        now = moment(as_text(value))
+        return any(begin <= now < end for begin, end in self.spans)
+
+
+def _schedule(method: str, patterns: tuple[str, ...], ignore_case: bool) -> Matcher:
+    return _Schedule(method, patterns, ignore_case, tuple(span for each in _each(spans, patterns) for span in each))
+
+
+@dataclass(frozen=True, slots=True)
 class _Binary(Matcher):
     table: frozenset[bytes] = field(default=frozenset(), compare=False, repr=False)
 
@@ -444,6 +458,7 @@ _METHODS: Final[dict[str, tuple[frozenset[Type], _Make]]] = {
     "integer": (_NUMBER, _numbers),
     "version": (_NAME, _numbers),
     "cidr": (_ADDRESS, _cidr),
+    "schedule": (_NAME, _schedule),
     "binary": (_BYTES, _binary),
     "boolean": (_TEXT, _truths),
     "found": (_TEXT, _truths),
@@ -463,5 +478,6 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "integer": ("is", "is not"),
     "version": ("is", "is not"),
     "cidr": ("is in", "is not in"),
+    "schedule": ("is within", "is not within"),
     "binary": ("is", "is not"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import pytest
@@ -175,3 +176,44 @@ def test_wait_end_is_true_in_the_end() -> None:
 
 def test_every_fact_is_documented() -> None:
     assert all(fetch.text for fetch in FETCHES.values())
+
+
+def test_facts_of_an_explicit_proxy_are_absent_elsewhere() -> None:
+    own = [name for name, fetch in FETCHES.items() if fetch.needs == "target"]
+    assert own
+    assert [name for name in own if ask(name) is not ABSENT] == []
+
+
+def test_facts_of_an_explicit_proxy() -> None:
+    facts = Facts(
+        "192.0.2.7", 40000, "198.51.100.1", 3128,
+        user="alice", method="CONNECT", protocol="connect", target_host="www.example.org", target_port=443,
+        target_addresses=("192.0.2.1", "2001:db8::1"), server_names=UNKNOWN, step=1,
+    )  # fmt: skip
+
+    def value(name: str) -> Value | Missing:
+        return parse(name).evaluate(facts)
+
+    assert [value(name) for name in ("user", "method", "protocol", "target_host", "target_port", "step")] == [
+        "alice", "CONNECT", "connect", "www.example.org", 443, 1,
+    ]  # fmt: skip
+    assert value("target_address") == "192.0.2.1,2001:db8::1"
+    assert value("server_name") == "www.example.org"
+    facts.hello = Hello(sni="other.example")
+    assert value("server_name") == "other.example"
+    facts.hello = EMPTY
+    assert value("server_name") == "www.example.org"
+    facts.server_names = ("a.example", "*.b.example")
+    assert value("server_name") == "a.example,*.b.example"
+    facts.target_addresses = UNKNOWN
+    assert value("target_address") is UNKNOWN
+
+
+def test_time_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC+3")  # three hours behind
+    time.tzset()
+    try:
+        assert ask("time") == "Tue 19:13"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -49,6 +49,7 @@ CASES: list[tuple[str, list[str], Type, list[Value], list[Value]]] = [
     ("version", ["3.0-3.2", "gt 3.3"], "string", ["3.0", "3.1", "3.2", "3.4", "4.0"], ["2.0", "3.3"]),
     ("version", ["lt 3"], "string", ["2.0", "0.2"], ["3.0"]),
     ("cidr", ["10.0.0.0/8", "::1"], "address", ["10.9.9.9", "::1", "::ffff:10.0.0.1"], ["11.0.0.1", "::2", "unix"]),
+    ("schedule", ["Mon-Fri 08:00-18:00"], "string", ["Mon 08:00", "Fri 17:59"], ["Fri 18:00", "Sat 09:00", "", "x"]),
     ("binary", ["1603", "00 ff"], "binary", [b"\x16\x03", b"\x00\xff", "\x00ÿ"], [b"\x16", b"1603", "€"]),
     ("boolean", [], "boolean", [True, 1, "x"], [False, 0, "", "0", "false"]),
     ("boolean", ["false"], "boolean", [False, 0], [True]),
