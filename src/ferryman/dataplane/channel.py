@@ -33,10 +33,10 @@ def send_order(sock: socket.socket, order: tuple[Any, ...], descriptors: Sequenc
     sock.sendall(data)
 
 
-def send_report(sock: socket.socket, report: dict[str, Any]) -> None:
-    """Worker -> supervisor. Blocks as long as the socket's timeout allows; raises OSError."""
+def frame(report: dict[str, Any]) -> bytes:
+    """Worker -> supervisor: what goes onto the socket. The worker sends it without ever waiting (Worker.report)."""
     body = json.dumps(report, separators=(",", ":")).encode()
-    sock.sendall(_HEADER.pack(len(body), 0) + body)
+    return _HEADER.pack(len(body), 0) + body
 
 
 class Frames:

@@ -18,13 +18,14 @@ from math import inf
 from typing import Any, Final
 
 from ferryman.dataplane import counters, fdio, privileges
-from ferryman.dataplane.channel import Frames, send_report
+from ferryman.dataplane.channel import Frames, frame
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
 from ferryman.dataplane.listener import Door
 from ferryman.dataplane.logfields import endpoint
 from ferryman.dataplane.logwriter import LogWriter
-from ferryman.dataplane.loop import Loop
+from ferryman.dataplane.loop import IN, OUT, Loop
+from ferryman.dataplane.questions import Learned, Questions
 from ferryman.dataplane.record import Record
 from ferryman.dataplane.relay import Carrier, End, Tunnel
 from ferryman.dataplane.session import Session
@@ -59,13 +60,17 @@ class Worker:
         self.connections = 0  # ever begun: gives each its number
         self.draining = False
         self.status = 0  # to exit with
+        self.questions = Questions(self)
         self.frames = Frames(channel, trusted=True)
         self.channel = channel
+        self.channel.setblocking(False)
+        self._unsaid = bytearray()  # reports that the channel did not take yet
+        self._hushed = False  # there are some: it is watched for room
         self._swept = 0  # where the sweep of the table goes on
         self._next_sweep = 0.0
         self._sweep_every = SWEEP
         self._complained: dict[str, float] = {}
-        self.loop.watch(channel.fileno(), self, 1)
+        self.loop.watch(channel.fileno(), self, IN)
 
     def run(self) -> int:
         """Until told to quit, or the supervisor is gone; then cut what is left. Gives the exit status."""
@@ -81,7 +86,9 @@ class Worker:
     # orders
 
     def event(self, mask: int) -> None:
-        """The supervisor says something."""
+        """The supervisor says something, or listens again."""
+        if mask & OUT:
+            self._speak()
         try:
             self.frames.receive()
             for order, descriptors in self.frames.orders():
@@ -120,6 +127,7 @@ class Worker:
             self._forget(earlier)
         self.order_weights(weights, descriptors=[])
         self.order_addresses(addresses, descriptors=[])
+        self.questions.follow(plan)
         self._sweep_every = _sweep_interval(plan)
         opened = {key: next(fds) for key in new_doors}
         wanted = dict(doors)
@@ -148,6 +156,14 @@ class Worker:
         """What server names resolve to (server id -> numeric hosts)."""
         for server_id, hosts in addresses.items():
             self.generation.set_addresses(server_id, hosts)
+
+    def order_answer(self, number: int, value: Any, error: str, text: str, *, descriptors: list[int]) -> None:
+        """What a session asked."""
+        self.questions.answered(number, value, error, text)
+
+    def order_learned(self, learned: Learned, *, descriptors: list[int]) -> None:
+        """Which clients are not bumped for which names, for now."""
+        self.questions.learn(learned)
 
     def order_logs(self, *, descriptors: list[int]) -> None:
         """Fresh descriptors for the log targets, in order of their ids: files were rotated."""
@@ -254,11 +270,22 @@ class Worker:
             self.report({"kind": "event", "level": "alert", "text": text})
 
     def report(self, report: dict[str, Any]) -> None:
-        """Say something to the supervisor."""
+        """Say something to the supervisor, without waiting: both sides may have much to say at the same time."""
+        self._unsaid += frame(report)
+        self._speak()
+
+    def _speak(self) -> None:
         try:
-            send_report(self.channel, report)
+            sent = self.channel.send(self._unsaid)
+        except BlockingIOError:
+            sent = 0
         except OSError:
             self.loop.stopped = True
+            return
+        del self._unsaid[:sent]
+        if bool(self._unsaid) is not self._hushed:
+            self._hushed = not self._hushed
+            self.loop.epoll.modify(self.channel.fileno(), IN | OUT if self._hushed else IN)
 
     def tunnels(self) -> list[Tunnel]:
         """All that are alive."""

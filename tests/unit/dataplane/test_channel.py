@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ferryman.dataplane.channel import Frames, send_order, send_report
+from ferryman.dataplane.channel import Frames, frame, send_order
 
 
 @pytest.fixture
@@ -67,13 +67,9 @@ def test_more_descriptors_than_one_message_takes(ends: tuple[socket.socket, sock
 
 def test_a_frame_may_come_in_any_pieces(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = ends
-    collector, reader = socket.socketpair()
-    with collector, reader:
-        send_report(collector, {"kind": "ready", "generation": 3})
-        data = reader.recv(1000)
     frames = Frames(theirs, trusted=False)
     got = []
-    for byte in data:
+    for byte in frame({"kind": "ready", "generation": 3}):
         ours.sendall(bytes([byte]))
         frames.receive()
         got += list(frames.reports())
@@ -89,7 +85,7 @@ def test_the_end_of_the_other_side(ends: tuple[socket.socket, socket.socket]) ->
 
 def test_its_end_with_something_unread_is_the_end_too(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = ends
-    send_report(theirs, {"kind": "event"})
+    theirs.sendall(frame({"kind": "event"}))
     ours.close()  # a Unix socket tells this by ECONNRESET
     with pytest.raises(EOFError):
         Frames(theirs, trusted=True).receive()
