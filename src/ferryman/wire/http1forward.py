@@ -1,0 +1,122 @@
+"""Heads on their way to the next hop (RFC 9110 section 7.6): without the fields that are for this hop only.
+
+Called by the data plane for plain HTTP, and for CONNECT to an upstream proxy. Bodies are not touched, so their framing
+fields go along.
+
+A request to switch protocols (Upgrade, RFC 9110 section 7.8) and the 101 that grants it keep `Upgrade` and
+`Connection: Upgrade`; but for `h2c`, which would carry requests past this proxy that nobody has judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ferryman.wire.authority import format_authority
+from ferryman.wire.http1 import Framing, Headers, Request, Response, Version
+
+_VIA: Final = "ferryman"
+_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "proxy-authentication-info",
+        "te",
+        "upgrade",
+    }
+)
+_END_TO_END: Final = frozenset({"host", "content-length", "transfer-encoding", "via"})
+"""Fields that stay though Connection names them: without them the next hop would read another message than this one."""
+
+
+def upgrade(message: Request | Response) -> str:
+    """The protocols that a request asks to switch to, or that a 101 switches to; "" for none that is passed on."""
+    if message.version == (1, 0) or "upgrade" not in message.names or "upgrade" not in _connection(message):
+        return ""
+    protocols = ", ".join(message.get_all("upgrade"))
+    return "" if "h2c" in [protocol.strip().lower() for protocol in protocols.split(",")] else protocols
+
+
+def wants_close(message: Request | Response) -> bool:
+    """Will whoever sent this close the connection after the exchange (RFC 9112 section 9.3)?
+
+    In HTTP/1.0 yes unless it says keep-alive, for which clients of a proxy also write Proxy-Connection.
+    """
+    options = _connection(message)
+    if "proxy-connection" in message.names and "connection" not in message.names:
+        options = _options(message.get_all("proxy-connection"))
+    return "close" in options or (message.version == (1, 0) and "keep-alive" not in options)
+
+
+def forwarded_request(request: Request, target: str, extra: Iterable[tuple[str, str]] = ()) -> bytes:
+    """The head for the next hop: `request.path` as `target` for the server, `request.target` for another proxy.
+
+    Host is what the URI says, whatever the client wrote there (RFC 9112 section 3.2.2). `extra` are fields to add, such
+    as `Connection: close`, which must not go with an `upgrade`.
+    """
+    host = request.get("host") or ""
+    if request.form == "absolute":
+        host = format_authority(request.host, request.port) if request.port != 80 else _bracketed(request.host)
+    return _head(f"{request.method} {target} HTTP/1.1", [("Host", host)], request, {"host"}, extra)
+
+
+def forwarded_response(response: Response, client: Version, extra: Iterable[tuple[str, str]] = ()) -> bytes:
+    """The head for a client that speaks this version.
+
+    One that speaks 1.0 knows no chunks: then give it only the content (`ChunkReader.spans`) and close after it.
+    """
+    unknown: set[str] = set()
+    if response.status < 200 or response.status == 204:  # RFC 9110 section 8.6: none is allowed, some are sent
+        unknown = {"transfer-encoding", "content-length"}
+    elif client == (1, 0) and response.body is Framing.CHUNKED:
+        unknown = {"transfer-encoding"}
+    return _head(f"HTTP/1.1 {response.status} {response.reason}", [], response, unknown, extra)
+
+
+def connect_request(host: str, port: int, authorization: str = "") -> bytes:
+    """The request for a tunnel; `authorization` is a Proxy-Authorization value, "" for none."""
+    authority = format_authority(host, port)
+    credentials = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
+    head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n"
+    assert head.count("\n") == (4 if authorization else 3), "no value ends a line"
+    return head.encode("latin-1")
+
+
+def _head(
+    line: str,
+    first: list[tuple[str, str]],
+    message: Request | Response,
+    more: set[str],
+    extra: Iterable[tuple[str, str]],
+) -> bytes:
+    """`more` are names not to pass on besides those of this hop."""
+    protocols = upgrade(message)
+    dropped = _HOP | more | (_connection(message) - _END_TO_END)
+    fields: Headers = (
+        *first,
+        *(
+            (name, value)
+            for key, (name, value) in zip(message.names, message.headers, strict=True)
+            if key not in dropped
+        ),
+        ("Via", f"{message.version[0]}.{message.version[1]} {_VIA}"),
+        *((("Connection", "Upgrade"), ("Upgrade", protocols)) if protocols else ()),
+        *extra,
+    )
+    text = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    assert text.count("\n") == len(fields), "no value ends a line"
+    return f"{line}\r\n{text}\r\n".encode("latin-1")
+
+
+def _connection(message: Request | Response) -> set[str]:
+    return _options(message.get_all("connection"))
+
+
+def _options(values: list[str]) -> set[str]:
+    return {option.strip(" \t").lower() for value in values for option in value.split(",")}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
