@@ -19,8 +19,8 @@ from ferryman.config.dialects.haproxy.keywords import PROXY
 from ferryman.config.dialects.haproxy.keywords_global import GLOBAL
 from ferryman.config.dialects.haproxy.logs import TCP_FORMAT
 from ferryman.config.dialects.haproxy.native import build
-from ferryman.config.dialects.haproxy.place import split
 from ferryman.config.dialects.haproxy.reader import Reader
+from ferryman.config.place import split
 from ferryman.config.source import Diagnostics, Document, Mark, Path, Source
 
 NAME: Final = "haproxy"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ferryman.config.dialects.haproxy.expressions import Sample, sample
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
 from ferryman.config.nearest import nearest
+from ferryman.config.place import At, Mistake, Word, span
 from ferryman.config.source import Diagnostics, Mark
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -166,7 +166,7 @@ class Scope:
         reads = words[0] if expression.needs == "bytes" else None
         if not method:
             raise Mistake(words[0], f"{words[0].text!r} has no method of its own", "say -m bin, -m str, -m found …")
-        mark = _span(words)
+        mark = span(words)
         if method in ("found", "boolean"):
             if patterns and method == "boolean":
                 self.diagnostics.warning(patterns[0].mark, f"{patterns[0].value!r} is ignored, as nothing is compared")
@@ -227,11 +227,6 @@ def _compared(patterns: list[At]) -> list[At]:
         else:
             compared.append(At(f"{operator} {text}".lstrip(), pattern.mark))
     return compared
-
-
-def _span(words: list[Word]) -> Mark:
-    first, last = words[0].mark, words[-1].mark
-    return Mark(first.file, first.line, first.column, last.column + last.length - first.column)
 
 
 def _read_patterns(word: Word, as_map: bool) -> list[At]:

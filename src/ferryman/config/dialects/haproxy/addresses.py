@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ferryman.config.dialects.haproxy.arguments import Arguments
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy.expressions import known
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, YES, Table
 from ferryman.config.dialects.haproxy.keywords_address import BIND, SERVER
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
 from ferryman.config.dialects.haproxy.quantities import integer, seconds
 from ferryman.config.dialects.haproxy.tokens import expand
+from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics, Mark
 
 _INIT_METHODS: Final = ("last", "libc", "none")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ferryman.config.dialects.haproxy.place import Mistake
-from ferryman.config.dialects.haproxy.tokens import RawLine, words
+from ferryman.config.dialects.haproxy.tokens import words
 from ferryman.config.nearest import nearest
+from ferryman.config.place import Mistake, RawLine, span
 from ferryman.config.source import Diagnostics, Mark
 
 _LIKE: Final = (3, 0)  # the version of HAProxy whose language this is, for version_atleast and version_before
@@ -103,9 +103,7 @@ def _holds(line: RawLine, environment: Mapping[str, str]) -> bool:
     parts = words(line, environment)[1:]
     if not parts:
         return False
-    first, last = parts[0].mark, parts[-1].mark
-    mark = Mark(first.file, first.line, first.column, last.column + last.length - first.column)
-    return _Condition(" ".join(part.text for part in parts), mark, environment).value()
+    return _Condition(" ".join(part.text for part in parts), span(parts), environment).value()
 
 
 class _Condition:

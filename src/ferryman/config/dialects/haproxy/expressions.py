@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferryman.config.dialects.haproxy.keywords import word_set
-from ferryman.config.dialects.haproxy.place import Mistake, Word
 from ferryman.config.nearest import nearest
+from ferryman.config.place import Mistake, Word
 from ferryman.rules import expression as native
 from ferryman.rules.facts import Needs
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ferryman.config.dialects.haproxy.place import Mistake, Word
 from ferryman.config.nearest import nearest
+from ferryman.config.place import Mistake, Word
 
 YES: Final = "yes"  # does what it does in HAProxy
 QUIET: Final = "quiet"  # accepted without a word: leaving it out changes nothing an operator could notice

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ferryman.config.dialects.haproxy.arguments import Arguments
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy.quantities import integer, one_of
+from ferryman.config.place import At, Mistake, Word
 
 # fmt: off
 FACILITIES: Final = (

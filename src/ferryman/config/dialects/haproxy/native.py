@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ferryman.config.dialects.haproxy.place import At
 from ferryman.config.dialects.haproxy.process import Process
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.serving import backend
 from ferryman.config.nearest import nearest
+from ferryman.config.place import At
 from ferryman.config.source import Diagnostics
 from ferryman.config.values import parse_listen_address
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ferryman.config.dialects.haproxy.arguments import Arguments
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, OPTIONS, QUIET, STATS, TIMEOUTS, YES
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.quantities import integer, seconds
+from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics
 
 _NOT_NEGATED: Final = ("forwardfor", "httplog", "httpslog", "originalto", "tcp-check", "tcpka", "tcplog")

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy import logs
-from ferryman.config.dialects.haproxy.arguments import Arguments
 from ferryman.config.dialects.haproxy.keywords import INERT, Keyword
 from ferryman.config.dialects.haproxy.keywords_global import GLOBAL, SOCKET, TUNE
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
 from ferryman.config.dialects.haproxy.quantities import integer, one_of, seconds
 from ferryman.config.dialects.haproxy.tokens import expand
 from ferryman.config.nearest import nearest
+from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics
 
 _NEGATED: Final = ("busy-polling", "insecure-fork-wanted", "log", "numa-cpu-mapping", "set-dumpable", "strict-limits")

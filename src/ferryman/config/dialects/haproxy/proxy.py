@@ -10,7 +10,7 @@ from typing import Final
 
 from ferryman.config.dialects.haproxy.acl import Scope
 from ferryman.config.dialects.haproxy.logs import LogLine
-from ferryman.config.dialects.haproxy.place import At, Word
+from ferryman.config.place import At, Word
 from ferryman.config.source import Diagnostics, Mark
 
 _SIDES: Final = {"frontend": "frontend", "backend": "backend"}

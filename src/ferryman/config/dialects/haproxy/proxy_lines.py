@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy import logs, options, rules
 from ferryman.config.dialects.haproxy.acl import NAME
 from ferryman.config.dialects.haproxy.addresses import read_bind, read_server
-from ferryman.config.dialects.haproxy.arguments import Arguments
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, PROXY
-from ferryman.config.dialects.haproxy.place import At, Mistake
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.quantities import integer
 from ferryman.config.dialects.haproxy.tokens import expand
+from ferryman.config.place import At, Mistake
 from ferryman.config.source import Diagnostics
 
 _NO_DEFAULTS: Final = ("acl", "tcp-request")  # they say so themselves

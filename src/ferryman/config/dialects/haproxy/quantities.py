@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
+from ferryman.config.place import At, Mistake, Word
 
 _MICROSECONDS: Final = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
 _LONGEST: Final = (2**31 - 1) * 1000  # microseconds

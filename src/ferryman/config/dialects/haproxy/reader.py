@@ -9,16 +9,16 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy.acl import NAME
-from ferryman.config.dialects.haproxy.arguments import Arguments
 from ferryman.config.dialects.haproxy.blocks import Blocks
 from ferryman.config.dialects.haproxy.keywords import PROXY, REMOVED, SECTIONS, YES
-from ferryman.config.dialects.haproxy.place import Mistake, Word
 from ferryman.config.dialects.haproxy.process import Process
 from ferryman.config.dialects.haproxy.proxy import Proxy, new_proxy
 from ferryman.config.dialects.haproxy.proxy_lines import Lines
-from ferryman.config.dialects.haproxy.tokens import RawLine, words
+from ferryman.config.dialects.haproxy.tokens import words
 from ferryman.config.nearest import nearest
+from ferryman.config.place import Mistake, RawLine, Word
 from ferryman.config.source import Diagnostics, Source
 
 _FIRST: Final = re.compile(r"[ \t]*([^ \t\r#]+)")

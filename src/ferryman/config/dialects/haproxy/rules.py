@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ferryman.config.arguments import Arguments
 from ferryman.config.dialects.haproxy.acl import Condition
-from ferryman.config.dialects.haproxy.arguments import Arguments
 from ferryman.config.dialects.haproxy.expressions import sample
 from ferryman.config.dialects.haproxy.keywords import ACTIONS, RULES
-from ferryman.config.dialects.haproxy.place import At, Mistake, Word
 from ferryman.config.dialects.haproxy.proxy import Proxy
 from ferryman.config.dialects.haproxy.quantities import integer, seconds
+from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics, Mark
 
 _ORDER: Final = ("connection", "session", "content")

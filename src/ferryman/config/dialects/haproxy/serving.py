@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ferryman.config.dialects.haproxy.place import At
 from ferryman.config.dialects.haproxy.proxy import Proxy
+from ferryman.config.place import At
 from ferryman.config.source import Diagnostics
 
 _TIMEOUTS: Final = {

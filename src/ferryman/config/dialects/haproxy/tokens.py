@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from ferryman.config.dialects.haproxy.place import Mistake, Word
-from ferryman.config.source import Mark
+from ferryman.config.place import Mistake, RawLine, Word
 
 _BLANKS: Final = " \t\r\v\f"
 _CONTROLS: Final = {"t": "\t", "n": "\n", "r": "\r"}
@@ -19,20 +17,6 @@ _ITSELF: Final = " \\#'\"$"
 _VARIABLE: Final = re.compile(r"\$(?:\{(?P<braced>[^}]*)(?P<end>\}?)|(?P<name>[A-Za-z_.][A-Za-z0-9_]*)?)")
 _BRACED: Final = re.compile(r"(?P<name>[A-Za-z_.][A-Za-z0-9_]*)(?P<spread>\[\*\])?(?:-(?P<default>.*))?", re.DOTALL)
 _BARE: Final = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class RawLine:
-    """A line as it stands in its file; `number` counts from 1."""
-
-    file: str
-    number: int
-    text: str
-
-    def mark(self, start: int = 0, end: int | None = None) -> Mark:
-        """The place of the characters from `start` up to `end` (the end of the line)."""
-        stop = len(self.text) if end is None else min(end, len(self.text))
-        return Mark(self.file, self.number, start + 1, max(0, stop - start))
 
 
 def words(line: RawLine, environment: Mapping[str, str]) -> list[Word]:

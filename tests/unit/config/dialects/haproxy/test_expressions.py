@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ferryman.config.dialects.haproxy.expressions import known, sample
-from ferryman.config.dialects.haproxy.place import Mistake, Word
+from ferryman.config.place import Mistake, Word
 from ferryman.config.source import Mark
 
 HERE = Mark("h.cfg", 1, 1)

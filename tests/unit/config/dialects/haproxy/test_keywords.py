@@ -7,7 +7,7 @@ import pytest
 from ferryman.config.dialects.haproxy import keywords, keywords_address, keywords_global, process, proxy_lines
 from ferryman.config.dialects.haproxy.expressions import CONVERTERS, CONVERTERS_NOT_YET, FETCHES, FETCHES_NOT_YET
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, NOT_YET, QUIET, REMOVED, YES, Table
-from ferryman.config.dialects.haproxy.place import Mistake, Word
+from ferryman.config.place import Mistake, Word
 from ferryman.config.source import Mark
 from ferryman.rules.converters import CONVERTERS as NATIVE_CONVERTERS
 from ferryman.rules.fetches import FETCHES as NATIVE_FETCHES

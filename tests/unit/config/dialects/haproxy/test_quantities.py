@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ferryman.config.dialects.haproxy.place import Mistake, Word
 from ferryman.config.dialects.haproxy.quantities import integer, one_of, seconds
+from ferryman.config.place import Mistake, Word
 from ferryman.config.source import Mark
 
 HERE = Mark("h.cfg", 1, 1)

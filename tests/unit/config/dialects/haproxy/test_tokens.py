@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ferryman.config.dialects.haproxy.place import Mistake
-from ferryman.config.dialects.haproxy.tokens import RawLine, expand, words
+from ferryman.config.dialects.haproxy.tokens import expand, words
+from ferryman.config.place import Mistake, RawLine
 
 ENVIRONMENT = {"HOST": "db1", "EMPTY": "", "TWO": "a b"}
 

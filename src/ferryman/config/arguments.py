@@ -1,15 +1,15 @@
-"""A directive and its arguments, taken one at a time.
+"""A directive and its arguments, taken one at a time. For dialects that are read line by line.
 
-Made by the reader, used by every keyword's function. A keyword that takes what it knows and then calls `end` refuses
-everything else by itself.
+Made by a dialect's reader, used by every keyword's function. A keyword that takes what it knows and then calls `end`
+refuses everything else by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ferryman.config.dialects.haproxy.place import Mistake, Word
 from ferryman.config.nearest import nearest
+from ferryman.config.place import Mistake, Word, span
 from ferryman.config.source import Mark
 
 
@@ -30,8 +30,7 @@ class Arguments:
     @property
     def whole(self) -> Mark:
         """The place of the whole line, from its first word to its last."""
-        first, last = self.words[0].mark, self.words[-1].mark
-        return Mark(first.file, first.line, first.column, last.column + last.length - first.column)
+        return span(self.words)
 
     def peek(self) -> Word | None:
         return self.words[self.at] if self.at < len(self.words) else None
