@@ -50,6 +50,7 @@ debootstrap --variant=minbase --include=python3,make ${BARE_CACHE:+--cache-dir="
     { tail -n 20 "$root.log" >&2; exit 1; }
 rm -f "$root.log"
 
+mount --bind "$root" "$root"  # so that what runs inside finds its root to be a mount point, as on a machine of its own
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ferryman.config.schema import schema
-from ferryman.config.values import format_seconds
+from ferryman.config.values import format_seconds, format_size
 from ferryman.rules.converters import CONVERTERS
 from ferryman.rules.fetches import FETCHES
 from ferryman.rules.match import METHODS
@@ -25,6 +25,13 @@ SECTIONS = {
     "CheckSettings": "check",
     "RuleSettings": "connection and inspect",
     "RouteSettings": "routes and server_rules",
+    "ConnectSettings": "connect",
+    "AccessSettings": "access",
+    "TlsSettings": "tls",
+    "BumpSettings": "bump",
+    "LearnSettings": "learn",
+    "ViaSettings": "connect.via",
+    "HopSettings": "proxies",
     "PagesSettings": "pages",
     "GlobalSettings": "global",
     "LogSettings": "log",
@@ -74,11 +81,27 @@ backends:
     servers: "[2001:db8::200]:443"
 ```
 
+An explicit proxy, whose clients say themselves where they want to go (`curl --proxy http://127.0.0.1:3128 …`):
+
+```yaml
+listeners:
+  out:
+    bind: 127.0.0.1:3128
+    connect:
+      access:
+        - {action: allow, when: {target_port: 443, target_host: ["*.example.org", "*.example.net"]}}
+        - {action: allow, when: {client_address: 127.0.0.1, time: "Mon-Fri 08:00-18:00"}}
+      via:
+        - when: {target_host: "*.example.net"}
+          through: ["https://proxy.example:443", direct]
+```
+
 ## Values
 
 - **Text** that begins with `*`, `[`, `{`, `%`, `@` or `&` needs quotes in YAML: `"*:443"`, `"[::1]:443"`.
 - **true and false** are the only truths; `yes`, `no`, `on` and `off` are text. Numbers with leading zeros are text.
 - **Durations** are `500ms`, `10s`, `1m30s`, `2h`, `1d`, or a number of seconds.
+- **Sizes** are `64KiB`, `4MB` (both powers of 1024), or a number of bytes.
 - **Addresses**: the text after the last colon is the port, unless a `]` follows that colon. `*:443` and `:443` listen
   on every IPv4 address, `[::]:443` on every IPv6 address as well (`{address: "[::]:443", v6only: true}`: on these
   only). `127.0.0.1:8000-8010` listens on several ports. `unix@/run/x.sock` (or `/run/x.sock`) and `abns@name` are Unix
@@ -149,6 +172,8 @@ def _type(value: dict[str, Any]) -> str:
     if "$ref" in value:
         name = value["$ref"].rpartition("/")[2]
         return f"[{SECTIONS[name]}](#{_anchor(SECTIONS[name])})"
+    if "HopSettings" in str(value):
+        return f"[proxies](#{_anchor(SECTIONS['HopSettings'])})"
     if alternatives := value.get("anyOf") or value.get("oneOf"):
         return " or ".join(dict.fromkeys(_type(each) for each in alternatives if each.get("type") != "null"))
     if "enum" in value:
@@ -159,6 +184,8 @@ def _type(value: dict[str, Any]) -> str:
         return f"list of ({inner})" if " or " in inner else f"list of {inner}"
     if kind == ["string", "number"]:
         return "duration"
+    if kind == ["string", "integer"]:
+        return "size"
     if isinstance(kind, list):
         return "[condition](#when)"
     if kind == "object":
@@ -177,6 +204,10 @@ def _default(value: dict[str, Any]) -> str:
         return "true" if default else "false"
     if isinstance(default, float):
         return format_seconds(default)
+    if isinstance(default, list):
+        return ", ".join(f"`{each}`" for each in default)
+    if value.get("type") == ["string", "integer"]:
+        return str(format_size(default))
     return f"`{default}`"
 
 

@@ -57,14 +57,18 @@ class _Protocol(H11Protocol):
         self._timer.cancel()
 
     def _wait(self) -> None:
-        self._last = self.cycle
+        self._seen = self._state()
         self._timer = self.loop.call_later(_PATIENCE, self._look)
 
     def _look(self) -> None:
-        if self.cycle is self._last and (self.cycle is None or self.cycle.response_complete):
-            self.transport.close()  # no request came in all that time
+        if self._seen == self._state() and self._seen[1]:
+            self.transport.close()  # nothing was being answered, and no request came in all that time
         else:
             self._wait()
+
+    def _state(self) -> tuple[object, bool]:
+        """The last request, and whether it has been answered."""
+        return self.cycle, self.cycle is None or self.cycle.response_complete
 
 
 class WebServer:

@@ -103,11 +103,11 @@ def test_who_never_ends_a_request_is_shown_out(sent: bytes, monkeypatch: pytest.
 
 
 def test_who_asks_now_and_then_or_waits_for_an_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_PATIENCE", 2.0)
+    monkeypatch.setattr(web, "_PATIENCE", 1.0)
 
     async def story(visitor: Visitor, server: WebServer) -> None:
         APP.state.begun, APP.state.may_end = asyncio.Event(), asyncio.Event()
-        asyncio.get_running_loop().call_later(4.2, APP.state.may_end.set)  # longer than anybody's patience
+        asyncio.get_running_loop().call_later(2.0, APP.state.may_end.set)  # just when patience is looked at
         reader, writer = await visitor.connect()
         for path, answer in (("/", b"hello"), ("/slow", b"at last"), ("/", b"hello")):
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
