@@ -1,0 +1,130 @@
+"""The guard: which addresses are refused, in every spelling that ends there, and which are not."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferryman.rules.egress import prohibited, prohibited_name
+
+OWN = frozenset({("192.0.2.7", 3128), ("2001:db8::7", 3128)})
+
+LOOPBACK = "a loopback address"
+LINK_LOCAL = "a link-local address"
+METADATA = "a cloud metadata address"
+UNSPECIFIED = "an unspecified address"
+MULTICAST = "a multicast address"
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1", LOOPBACK),
+        ("127.255.255.254", LOOPBACK),
+        ("::1", LOOPBACK),
+        ("0.0.0.0", UNSPECIFIED),
+        ("0.1.2.3", UNSPECIFIED),
+        ("::", UNSPECIFIED),
+        ("169.254.0.1", LINK_LOCAL),
+        ("fe80::1", LINK_LOCAL),
+        ("fe80::1%eth0", LINK_LOCAL),
+        ("febf:ffff::1", LINK_LOCAL),
+        ("169.254.169.254", METADATA),
+        ("169.254.170.2", METADATA),
+        ("100.100.100.200", METADATA),
+        ("168.63.129.16", METADATA),
+        ("fd00:ec2::254", METADATA),
+        ("FD00:0EC2::0254", METADATA),
+        ("fd20:ce::254", METADATA),
+        ("224.0.0.1", MULTICAST),
+        ("239.255.255.255", MULTICAST),
+        ("ff02::1", MULTICAST),
+        ("255.255.255.255", "the broadcast address"),
+    ],
+)
+def test_what_is_refused(address: str, reason: str) -> None:
+    assert prohibited(address, 443, OWN) == reason
+    assert prohibited_name(address) == reason
+
+
+FORMS = {
+    "mapped": "::ffff:{0}",
+    "compatible": "::{0}",
+    "translated": "::ffff:0:{0}",
+    "nat64": "64:ff9b::{0}",
+    "local nat64": "64:ff9b:1::{0}",
+    "6to4": "2002:{1}::1",
+    "teredo": "2001:0:1:2:3:4:{2}",
+    "isatap": "2001:db8::5efe:{0}",
+}
+
+
+def spelled(form: str, address: str) -> str:
+    packed = ipaddress.IPv4Address(address).packed
+    halves = f"{packed[:2].hex()}:{packed[2:].hex()}"
+    inverted = bytes(byte ^ 0xFF for byte in packed)
+    return FORMS[form].format(address, halves, f"{inverted[:2].hex()}:{inverted[2:].hex()}")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "0.1.2.3", "224.0.0.1", "100.100.100.200"])
+def test_what_stands_for_a_refused_address_is_refused(form: str, address: str) -> None:
+    assert prohibited(spelled(form, address), 443, OWN) == prohibited(address, 443, OWN) != ""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_stands_for_a_good_address_is_not(form: str) -> None:
+    assert prohibited(spelled(form, "198.51.100.1"), 443, OWN) == ""
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "192.168.1.1", "100.64.0.1", "198.51.100.1", "128.0.0.1", "126.255.255.255", "169.253.1.1",
+     "169.255.1.1", "223.1.1.1", "240.0.0.1", "2001:db8::1", "fd00::1", "fec0::1", "::2:0:0:1", "64:ff9c::7f00:1"],
+)  # fmt: skip
+def test_what_is_let_through(address: str) -> None:
+    assert prohibited(address, 443, OWN) == ""
+    assert prohibited_name(address) == ""
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "2001:DB8:0::7", "64:ff9b::192.0.2.7"])
+def test_the_proxy_does_not_call_itself(address: str) -> None:
+    assert prohibited(address, 3128, OWN) == "a listener of this proxy"
+    assert prohibited(address, 3129, OWN) == ""
+    assert prohibited(address, 3128, ()) == ""
+
+
+def test_a_listener_may_be_written_as_a_mapped_address() -> None:
+    assert prohibited("::ffff:192.0.2.9", 1, {("::ffff:192.0.2.9", 1)}) == "a listener of this proxy"
+
+
+@pytest.mark.parametrize("text", ["", "example.com", "127.1", "1.2.3.4\0", "::g", "[::1]", "1.2.3", "１.2.3.4"])
+def test_what_is_no_address_does_not_pass(text: str) -> None:
+    assert prohibited(text, 443, OWN) == "no IP address"
+    assert prohibited_name(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("localhost", "a loopback name"),
+        ("a.localhost", "a loopback name"),
+        ("notlocalhost", ""),
+        ("localhost.example", ""),
+        ("metadata.google.internal", "a cloud metadata name"),
+        ("example.com", ""),
+    ],
+)
+def test_names_that_give_themselves_away(name: str, reason: str) -> None:
+    assert prohibited_name(name) == reason
+
+
+@given(st.ip_addresses())
+def test_it_agrees_with_the_standard_library(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
+        assert prohibited(str(address), 443, ())
+    elif address.is_global and address.version == 4 and not str(address).startswith("168.63."):
+        assert not prohibited(str(address), 443, ())
