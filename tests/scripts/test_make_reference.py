@@ -23,7 +23,7 @@ def test_the_page_is_current() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_its_examples_are_right(number: int) -> None:
     text = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)[number]
     loaded = load([Source("configuration.md", text)], "ferryman", environment={})

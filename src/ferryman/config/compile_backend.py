@@ -5,11 +5,12 @@ Called by config.compile.
 
 from __future__ import annotations
 
-from ferryman.config.compile_rules import compile_routes, compile_tests, warn_of_unreachable
+from ferryman.config.compile_rules import compile_routes, compile_tests, refuse_target_facts, warn_of_unreachable
+from ferryman.config.compile_through import compile_through
 from ferryman.config.model import BackendSettings, CheckSettings, ServerSettings, parse_balance
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
-from ferryman.plan import Address, Backend, Check, Server
+from ferryman.plan import Address, Backend, Check, Server, Through
 
 
 def compile_backend(
@@ -32,6 +33,7 @@ def compile_backend(
             message = f"backend {name} has no server {rule.backend!r}"
             report.error((*rules_path, number, "to"), message, nearest(rule.backend, names))
     warn_of_unreachable(server_rules, rules_path, report)
+    refuse_target_facts(server_rules, rules_path, report)
     algorithm, draws = parse_balance(settings.balance)
     queue_timeout = settings.connect_timeout if settings.queue_timeout is None else settings.queue_timeout
     return Backend(
@@ -50,7 +52,21 @@ def compile_backend(
         queue_timeout=queue_timeout or None,
         keepalive=settings.keepalive,
         server_rules=server_rules,
+        via=_via(settings, servers, path, report),
     )
+
+
+def _via(settings: BackendSettings, servers: tuple[Server, ...], path: Path, report: Report) -> Through | None:
+    if settings.via is None:
+        return None
+    for number, server in enumerate(servers):
+        if server.address.family in ("unix", "abstract"):
+            message = f"no proxy leads to {server.address}, which is on this machine"
+            report.error((*path, "servers", number), message, "move it to a backend without `via`")
+        if server.check is not None and server.check.address is None:
+            message = f"health checks connect to {server.address} directly, not through `via`"
+            report.warning((*path, "servers", number), message, "leave them out, or check the proxy: `address:`")
+    return compile_through(settings.via, (*path, "via"), report)
 
 
 def _server(

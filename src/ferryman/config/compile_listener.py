@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ferryman.config.compile_connect import compile_connect
 from ferryman.config.compile_log import LogTargets, compile_access_log
 from ferryman.config.compile_rules import (
     compile_routes,
     compile_rules,
     compile_tests,
+    refuse_target_facts,
     rules_read_bytes,
     warn_of_unreachable,
 )
@@ -45,9 +47,9 @@ def compile_listener(
         if rules_read_bytes([rule]):
             message = "a rule of `connection` cannot wait for what the client sends"
             report.error((*path, "connection", number), message, "move it to `inspect`")
-    warn_of_unreachable(connection, (*path, "connection"), report)
-    warn_of_unreachable(inspect, (*path, "inspect"), report)
-    warn_of_unreachable(routes, (*path, "routes"), report)
+    for key, entries in (("connection", connection), ("inspect", inspect), ("routes", routes)):
+        warn_of_unreachable(entries, (*path, key), report)
+        refuse_target_facts(entries, (*path, key), report)
     default = name if has_own_servers(settings) else settings.to
     reached = _resolve(settings, path, routes, default, backends, report)
     server_rules = [rule for backend in reached for rule in backend.server_rules]
@@ -74,6 +76,7 @@ def compile_listener(
         backlog=settings.backlog,
         keepalive=settings.keepalive,
         pages=_pages(settings.pages or PagesSettings()) if mode == "pages" else None,
+        connect=compile_connect(settings, path, tests, report) if mode == "connect" else None,
     )
 
 
@@ -82,7 +85,7 @@ def has_own_servers(settings: ListenerSettings) -> bool:
 
 
 def mode_of(settings: ListenerSettings) -> str:
-    return settings.mode or ("pages" if settings.pages else "tcp")
+    return settings.mode or ("pages" if settings.pages else "connect" if settings.connect else "tcp")
 
 
 def _resolve(
@@ -103,14 +106,16 @@ def _resolve(
     for name, at in names.items():
         if name not in backends:
             report.error(at, f"there is no backend {name!r}", nearest(name, backends) or _there_are(backends))
-    if mode_of(settings) == "pages":
+    mode = mode_of(settings)
+    if mode == "pages":
         if default or routes:
             report.warning(path, f"listener {path[-1]} shows pages: where it leads to is ignored", "remove it")
-    elif not default and not routes:
+    elif mode != "connect" and not default and not routes:
         message = f"listener {path[-1]} leads nowhere: every connection is closed"
         report.warning(path, message, "add `servers:`, or `to:` with the name of a backend")
-    if mode_of(settings) == "tcp" and settings.pages:
-        report.error((*path, "pages"), "`pages` needs a listener of its own", "remove `mode: tcp`, or move it")
+    for key in ("pages", "connect"):
+        if getattr(settings, key) is not None and mode != key:
+            report.error((*path, key), f"`{key}` needs a listener of its own", f"remove `mode: {mode}`, or move it")
     if not settings.bind:
         report.warning(path, f"listener {path[-1]} has no address to listen at", "add one to `bind`")
     _warn_of_pointless(routes, path, default, report)

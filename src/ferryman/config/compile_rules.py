@@ -5,16 +5,27 @@ Called by config.compile_listener and config.compile_backend.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Protocol
 
 from ferryman.config.conditions import build
 from ferryman.config.model import RouteSettings, RuleSettings
 from ferryman.config.source import Mark, Path, Report
-from ferryman.rules.condition import All, Any, Condition, Named, Not, Test
+from ferryman.rules.condition import Any, Condition, expressions
 from ferryman.rules.decision import Action, Route, Rule
 from ferryman.rules.expression import Expression, ExpressionError, parse
+from ferryman.rules.facts import Needs
 
 Tests = Mapping[str, Condition]
+
+
+class Conditional(Protocol):
+    """An entry of any list of rules."""
+
+    @property
+    def condition(self) -> Condition | None: ...
+    @property
+    def where(self) -> str: ...
 
 
 def compile_tests(data: Mapping[str, object], path: Path, report: Report) -> Tests:
@@ -34,7 +45,7 @@ def compile_rules(
     slot = first_slot
     for number, entry in enumerate(entries):
         at = (*path, number)
-        condition = _condition(entry.when, (*at, "when"), tests, report)
+        condition = compile_condition(entry.when, (*at, "when"), tests, report)
         expression: Expression | None = None
         if entry.action == "capture":
             expression = compile_expression(entry.fact, (*at, "fact"), report)
@@ -53,7 +64,7 @@ def compile_routes(entries: Sequence[RouteSettings], path: Path, tests: Tests, r
     routes: list[Route] = []
     for number, entry in enumerate(entries):
         at = (*path, number)
-        condition = _condition(entry.when, (*at, "when"), tests, report)
+        condition = compile_condition(entry.when, (*at, "when"), tests, report)
         if entry.to.startswith("%[") and entry.to.endswith("]"):
             expression = compile_expression(entry.to[2:-1], (*at, "to"), report, before=2, after=1)
             routes.append(Route(condition, report.where(at), expression=expression))
@@ -80,10 +91,32 @@ def compile_expression(text: str, path: Path, report: Report, before: int = 0, a
 
 def rules_read_bytes(rules: Sequence[Rule | Route]) -> bool:
     """Does any of them need what the client sends?"""
-    return any(_reads_bytes(rule.condition) or _reads_bytes(rule.expression) for rule in rules)
+    return any(expression.needs == "bytes" for rule in rules for expression in _expressions(rule))
 
 
-def warn_of_unreachable(rules: Sequence[Rule | Route], path: Path, report: Report) -> None:
+def refuse_facts(
+    rules: Sequence[Conditional], path: Path, needs: Container[Needs], message: str, hint: str, report: Report
+) -> None:
+    """Report the rules that rest on facts of such a kind. The message has the fact in front of it."""
+    for number, rule in enumerate(rules):
+        for expression in _expressions(rule):
+            if expression.needs in needs:
+                report.error((*path, number), f"{expression.fact.name} {message}", hint)
+                break
+
+
+def refuse_target_facts(rules: Sequence[Conditional], path: Path, report: Report) -> None:
+    """Report the rules that rest on what only the client of an explicit proxy says."""
+    hint = "it is a fact in `access`, `tls` and `via` of `connect`"
+    refuse_facts(rules, path, ("target",), "is not known here: no client has named a target", hint, report)
+
+
+def _expressions(rule: Conditional) -> list[Expression]:
+    own = rule.expression if isinstance(rule, Rule | Route) else None
+    return expressions(rule.condition) + ([] if own is None else [own])
+
+
+def warn_of_unreachable(rules: Sequence[Conditional], path: Path, report: Report) -> None:
     """Warn of the first entry behind one that always ends the list."""
     for number, rule in enumerate(rules[:-1]):
         if rule.condition is None and not (isinstance(rule, Rule) and rule.action is Action.CAPTURE):
@@ -91,24 +124,8 @@ def warn_of_unreachable(rules: Sequence[Rule | Route], path: Path, report: Repor
             return
 
 
-def _reads_bytes(part: Condition | Expression | None) -> bool:
-    """Does it need what the client sends?"""
-    match part:
-        case None:
-            return False
-        case Expression():
-            return part.needs == "bytes"
-        case Test():
-            return part.expression.needs == "bytes"
-        case Not():
-            return _reads_bytes(part.part)
-        case Named():
-            return _reads_bytes(part.condition)
-        case All() | Any():
-            return any(map(_reads_bytes, part.parts))
-
-
-def _condition(data: object, path: Path, tests: Tests, report: Report) -> Condition | None:
+def compile_condition(data: object, path: Path, tests: Tests, report: Report) -> Condition | None:
+    """`when`: None stands for always, and for a condition that is wrong (which is reported)."""
     return None if data is None else build(data, path, tests, report.error, report.warning)
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from ferryman.config.dialects.native import resolve
 from ferryman.config.model import Configuration
+from ferryman.config.model_connect import shortened
 
 
 def emit(configuration: Configuration) -> str:
@@ -24,6 +25,8 @@ def emit(configuration: Configuration) -> str:
         _shorten_logs(listener)
         listener["bind"] = listener["bind"][0] if len(listener["bind"]) == 1 else listener["bind"]
         _shorten_servers(listener)
+        for rule in listener.get("connect", {}).get("via", []):
+            rule["through"] = shortened(rule["through"])
         if "backend" in listener:
             _shorten_servers(listener["backend"])
             if listener["backend"].keys() == {"servers"} and "servers" not in listener:
@@ -41,6 +44,8 @@ def _shorten(entries: list[dict[str, Any]], key: str) -> list[Any]:
 def _shorten_servers(section: dict[str, Any]) -> None:
     if "servers" in section:
         section["servers"] = _shorten(section["servers"], "address")
+    if "via" in section:
+        section["via"] = shortened(section["via"])
 
 
 def _shorten_logs(section: dict[str, Any]) -> None:

@@ -10,14 +10,12 @@ a server) are widened before validation, so that the model itself only knows the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -25,12 +23,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from ferryman.config.fields import Condition, Interval, Seconds, Section, one_or_list, text_for
+from ferryman.config.model_connect import ConnectSettings, Through
 from ferryman.config.values import (
-    format_seconds,
     parse_connect_address,
     parse_listen_address,
     parse_log_target,
-    parse_seconds,
     shown,
     split_addresses,
 )
@@ -39,20 +37,8 @@ from ferryman.plan import Address
 ALGORITHMS = ("roundrobin", "static-rr", "leastconn", "first", "source", "random")
 
 
-def _one_or_list(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
 def _bind_list(value: object) -> object:
-    return split_addresses(value) if isinstance(value, str) else _one_or_list(value)
-
-
-def _text_for(key: str, section: type[BaseModel], examples: Sequence[str]) -> BeforeValidator:
-    """Plain text stands for a mapping with this one key."""
-    return BeforeValidator(
-        lambda value: {key: value} if isinstance(value, str) else value,
-        json_schema_input_type=Annotated[str, WithJsonSchema({"type": "string", "examples": examples})] | section,
-    )
+    return split_addresses(value) if isinstance(value, str) else one_or_list(value)
 
 
 def _listen_data(address: Address) -> object:
@@ -91,23 +77,6 @@ def _boolean_or_number(value: object) -> str:
     return "<boolean>" if isinstance(value, bool) else "<number>"
 
 
-Seconds = Annotated[
-    float,
-    BeforeValidator(parse_seconds),
-    PlainSerializer(format_seconds),
-    WithJsonSchema(
-        {
-            "type": ["string", "number"],
-            "pattern": r"^([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+$|^[0-9]+(\.[0-9]+)?$|\$\{",
-            "minimum": 0,
-            "examples": ["500ms", "10s", "1m", "2h"],
-        }
-    ),
-]
-"""A duration: "500ms", "10s", "1m", "2h", "1d", or a number of seconds."""
-
-Interval = Annotated[Seconds, Field(ge=0.01)]
-
 _LISTEN_TEXT = {"type": "string", "examples": ["*:443", "127.0.0.1:443", "[::1]:443", "unix@/run/x.sock"]}
 _LISTEN_MAPPING = {
     "type": "object",
@@ -132,18 +101,6 @@ Connect = Annotated[
 ]
 """Where to connect."""
 
-Condition = Annotated[
-    Any,
-    WithJsonSchema(
-        {
-            "description": "A test such as {sni: '*.example.org'} (several keys: all must hold), a list (one must "
-            "hold), the name of an entry of `tests`, or {all: [...]}, {any: [...]}, {not: ...}.",
-            "type": ["object", "array", "string", "null"],
-        }
-    ),
-]
-"""Checked by config.conditions, which knows the facts and methods."""
-
 Level = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 # fmt: off
 Facility = Literal[
@@ -153,12 +110,6 @@ Facility = Literal[
 # fmt: on
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=255)]
 """Of a listener or backend: letters, digits and -_.: only, since it is printed in logs, pages and metrics."""
-
-
-class Section(BaseModel):
-    """A mapping in the file. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class LogSettings(Section):
@@ -182,8 +133,8 @@ class LogSettings(Section):
     """longest line, in bytes; the rest is cut; default: 1024 to udp and unix, as syslog servers expect, else 8192"""
 
 
-Log = Annotated[LogSettings, _text_for("target", LogSettings, ["stdout", "udp:127.0.0.1:514", "unix:/dev/log"])]
-Logs = Annotated[list[Log], BeforeValidator(_one_or_list, json_schema_input_type=Log | list[Log])]
+Log = Annotated[LogSettings, text_for("target", LogSettings, ["stdout", "udp:127.0.0.1:514", "unix:/dev/log"])]
+Logs = Annotated[list[Log], BeforeValidator(one_or_list, json_schema_input_type=Log | list[Log])]
 
 
 class RuntimeSocketSettings(Section):
@@ -202,7 +153,7 @@ class RuntimeSocketSettings(Section):
 
 
 RuntimeSocketEntry = Annotated[
-    RuntimeSocketSettings, _text_for("address", RuntimeSocketSettings, ["unix@/run/ferryman/runtime.sock"])
+    RuntimeSocketSettings, text_for("address", RuntimeSocketSettings, ["unix@/run/ferryman/runtime.sock"])
 ]
 
 
@@ -227,7 +178,7 @@ class GlobalSettings(Section):
     """path of the control socket that `ferryman status` and friends talk to"""
     runtime_sockets: Annotated[
         list[RuntimeSocketEntry],
-        BeforeValidator(_one_or_list, json_schema_input_type=RuntimeSocketEntry | list[RuntimeSocketEntry]),
+        BeforeValidator(one_or_list, json_schema_input_type=RuntimeSocketEntry | list[RuntimeSocketEntry]),
     ] = []
     """sockets for HAProxy's runtime commands (show stat, set server, …)"""
     runtime_timeout: Seconds = 10.0
@@ -279,7 +230,7 @@ class PagesSettings(Section):
     """leave the version out"""
     metrics: bool = True
     """also /metrics and /healthz"""
-    scope: Annotated[list[str], BeforeValidator(_one_or_list, json_schema_input_type=str | list[str])] = []
+    scope: Annotated[list[str], BeforeValidator(one_or_list, json_schema_input_type=str | list[str])] = []
     """names of the listeners and backends shown; none: all"""
 
 
@@ -330,9 +281,9 @@ class ServerSettings(Section):
     """end its connections when it goes down"""
 
 
-ServerEntry = Annotated[ServerSettings, _text_for("address", ServerSettings, _CONNECT_EXAMPLES)]
+ServerEntry = Annotated[ServerSettings, text_for("address", ServerSettings, _CONNECT_EXAMPLES)]
 Servers = Annotated[
-    list[ServerEntry], BeforeValidator(_one_or_list, json_schema_input_type=ServerEntry | list[ServerEntry])
+    list[ServerEntry], BeforeValidator(one_or_list, json_schema_input_type=ServerEntry | list[ServerEntry])
 ]
 
 
@@ -370,6 +321,8 @@ class BackendSettings(Section):
     """named conditions for `when` in server_rules"""
     server_rules: list[RouteSettings] = []
     """choose a server by rule: `to` names a server of this backend"""
+    via: Through | None = None
+    """other proxies on the way to the servers; default: none"""
 
 
 class ListenerSettings(Section):
@@ -377,8 +330,8 @@ class ListenerSettings(Section):
 
     bind: Annotated[list[Listen], BeforeValidator(_bind_list, json_schema_input_type=Listen | list[Listen])]
     """one address or a list: "*:443", "127.0.0.1:8000-8010", "[::1]:443", "unix@/run/x.sock" """
-    mode: Literal["tcp", "pages"] | None = None
-    """tcp: carry connections; pages: show the stats page; default: pages if `pages` is given, else tcp"""
+    mode: Literal["tcp", "connect", "pages"] | None = None
+    """tcp: carry connections; connect: explicit proxy; pages: stats page; default: by which section is given, or tcp"""
     tests: dict[str, Condition] = {}
     """named conditions for `when`"""
     connection: list[RuleSettings] = []
@@ -421,6 +374,8 @@ class ListenerSettings(Section):
     """connections that ended badly are logged at level err"""
     pages: PagesSettings | None = None
     """settings of the stats page"""
+    connect: ConnectSettings | None = None
+    """settings of an explicit proxy, whose clients name their target themselves"""
     disabled: bool = False
     """leave this listener out"""
 

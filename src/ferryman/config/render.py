@@ -5,6 +5,7 @@ Used by the command line. Prints nothing itself and knows no colours: the caller
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -58,7 +59,22 @@ def _snippet(mark: Mark, sources: Iterable[Source], style: Style) -> list[str]:
     if not line.strip() or column > len(line):
         return []
     skipped = max(0, column - _BEFORE) if len(line) > _WIDEST else 0
-    visible = line[skipped : skipped + _WIDEST]
+    visible = masked(line)[skipped : skipped + _WIDEST]
     length = max(1, min(mark.length, len(visible) - (column - skipped)))
     spot = style("spot", "^" + "~" * (length - 1))
     return [f"    {printable(visible)}", "    " + " " * (column - skipped) + spot]
+
+
+_SECRETS: Final = (
+    re.compile(r"""://[^\s/:@"']*:(\S+)@"""),  # http://user:password@host
+    re.compile(r"""\bpassword["']?\s*:\s*("[^"]*"|'[^']*'|[^\s,}]+)"""),
+    re.compile(r"""\blogin=[^\s:]*:(\S+)"""),  # of a cache_peer
+)
+
+
+def masked(line: str) -> str:
+    """A line of configuration with stars for what is likely a password, each character one."""
+    for secret in _SECRETS:
+        for found in secret.finditer(line):
+            line = line[: found.start(1)] + "*" * len(found[1]) + line[found.end(1) :]
+    return line

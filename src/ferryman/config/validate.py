@@ -11,16 +11,17 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ferryman.config.fields import Section
 from ferryman.config.model import (
     BackendSettings,
     Configuration,
     GlobalSettings,
     ListenerSettings,
     PagesSettings,
-    Section,
     ServerSettings,
     section_at,
 )
+from ferryman.config.model_connect import ConnectSettings
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Diagnostics, Document, Mark, Path
 from ferryman.config.values import shown
@@ -31,6 +32,7 @@ _HOMES: Final[dict[str, type[Section]]] = {
     "a backend": BackendSettings,
     "a server": ServerSettings,
     "`pages`": PagesSettings,
+    "`connect`": ConnectSettings,
 }
 _WRONG_TYPE: Final = {
     "int_type": "a whole number",
@@ -58,7 +60,7 @@ def validate(document: Document, diagnostics: Diagnostics) -> Configuration | No
 def salvage(document: Document) -> tuple[Document, Configuration] | None:
     """What is left of a faulty document without its faulty parts, so that the rest can be looked at all the same."""
     data, marks = copy.deepcopy(document.data), dict(document.marks)
-    for _ in range(4):  # removing a value may leave its section without something it needs
+    for _ in range(6):  # removing a value may leave its section without something it needs
         remaining = Document(document.dialect, data, marks, document.keys)
         try:
             return remaining, Configuration.model_validate(data)

@@ -64,6 +64,28 @@ def format_seconds(value: float) -> str:
     return f"{exact:f}s"
 
 
+_SIZE = re.compile(r"([0-9]{1,15}) ?(?:([kKMG])i?)?B?")
+_SIZES: Final = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse_size(value: object) -> object:
+    """Read "64KiB", "4MB" (both powers of 1024) or a number of bytes into bytes. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'{shown(value)} is not a size; write it as "64KiB", "4MB" or a number of bytes')
+    return int(found[1]) * _SIZES[found[2]]
+
+
+def format_size(value: int) -> int | str:
+    """Write bytes as the shortest exact text parse_size reads back."""
+    for unit in ("G", "M", "K"):
+        if value and value % _SIZES[unit] == 0:
+            return f"{value // _SIZES[unit]}{unit}iB"
+    return value
+
+
 _PREFIX = re.compile(r"([a-z][a-z0-9]*)@(.*)", re.DOTALL)
 _FAMILIES: Final = {"ipv4": "inet", "tcp4": "inet", "ipv6": "inet6", "tcp6": "inet6", "ip": "", "tcp": ""}
 _LATER: Final = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ferryman.config.emit import emit
 from ferryman.config.load import load
 from ferryman.config.source import Source
-from ferryman.plan import Plan
+from ferryman.plan import Connect, Plan
 
 
 def emitted(text: str) -> str:
@@ -34,6 +34,7 @@ def without_places(plan: Plan) -> Plan:
             connection=tuple(replace(rule, where="") for rule in listener.connection),
             inspect=tuple(replace(rule, where="") for rule in listener.inspect),
             routes=tuple(replace(route, where="") for route in listener.routes),
+            connect=None if listener.connect is None else connect_without_places(listener.connect),
         )
         for listener in plan.listeners
     )
@@ -42,6 +43,15 @@ def without_places(plan: Plan) -> Plan:
         for backend in plan.backends
     )
     return replace(plan, listeners=listeners, backends=backends)
+
+
+def connect_without_places(connect: Connect) -> Connect:
+    return replace(
+        connect,
+        access=None if connect.access is None else tuple(replace(rule, where="") for rule in connect.access),
+        tls=tuple(replace(rule, where="") for rule in connect.tls),
+        via=tuple(replace(rule, where="") for rule in connect.via),
+    )
 
 
 def test_what_was_short_stays_short() -> None:
@@ -101,6 +111,49 @@ listeners: {web: {bind: "*:1", pages: {users: {a: "5", b: "true", c: "0x1f", d: 
     }  # fmt: skip
 
 
+def test_an_explicit_proxy_stays_as_it_is() -> None:
+    text = """\
+listeners:
+  out:
+    bind: 127.0.0.1:3128
+    connect:
+      users:
+        alice: $2y$05$abcdefghijklmnopqrstuuJk5BqvGgQ0rZzQvGJ0Yl2nYyT2p1X2K
+      access:
+        - action: allow
+          when:
+            user: alice
+      via:
+        - through:
+            - http://u:p%40x@proxy:3128
+            - - https://a:443
+              - socks5://[::1]:1080
+            - direct
+          when:
+            target_host: '*.example.org'
+        - through:
+            - - http://a:1
+              - http://b:1
+        - through:
+            url: https://p.example:443
+            user: u
+            password: "5"
+            except:
+              - .internal
+      max_head: 8KiB
+  plain:
+    bind: 127.0.0.1:3129
+    connect: {}
+backends:
+  b:
+    servers:
+      - a:1
+    via: direct
+"""
+    assert emitted(text) == text
+    assert plan(emitted(text)) == plan(text)
+
+
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=fields)
 
@@ -126,6 +179,7 @@ BACKEND = some(
     queue_timeout=SECONDS,
     tunnel_timeout=SECONDS,
     keepalive=st.booleans(),
+    via=st.deferred(lambda: THROUGH),
 )
 RULES = st.lists(
     st.builds(lambda when: {"action": "reject", "when": when}, CONDITION)
@@ -142,6 +196,22 @@ LISTENER = some(
     log_format=st.sampled_from(["json", "tcp", "connect"]),
     log_empty=st.booleans(),
 )
+HOP = st.sampled_from(["http://u:p%3A@a.example:3128", "https://[::1]:443", "socks5://192.0.2.1:1080"]) | st.builds(
+    lambda rest: {"url": "https://p.example:443", **rest},
+    some(server_name=TEXTS, verify=st.booleans(), credentials=st.sampled_from(["own", "client"])),
+)
+THROUGH = HOP | st.lists(st.just("direct") | HOP | st.lists(HOP, min_size=1, max_size=2), min_size=1, max_size=3)
+TARGET = st.none() | st.sampled_from([{"target_port": "1-1023"}, {"time": "Mon-Fri"}, [{"target_host": "*.example"}]])
+EXPLICIT = some(
+    protocols=st.just(["http"]),
+    credentials_ttl=SECONDS,
+    access=st.lists(st.builds(lambda when: {"action": "allow", "when": when}, TARGET), max_size=2),
+    tls=st.lists(st.builds(lambda when: {"action": "peek", "when": when}, TARGET), max_size=2),
+    via=st.lists(st.builds(lambda when, ways: {"through": ways, "when": when}, TARGET, THROUGH), max_size=2),
+    egress_allow=st.just("10.0.0.0/8") | st.just(["::1", "*.example"]),
+    head_timeout=SECONDS | st.none(),
+    max_head=st.sampled_from(["64KiB", 5000, "1MB"]),
+)
 GLOBAL = some(
     workers=st.integers(1, 9),
     node=TEXTS,
@@ -153,18 +223,23 @@ GLOBAL = some(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(GLOBAL, LISTENER, BACKEND, BACKEND, st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=2))
+@given(GLOBAL, LISTENER, EXPLICIT, BACKEND, BACKEND, st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=2))
 def test_reads_back_as_the_same_plan(
     process: dict[str, Any],
     listener: dict[str, Any],
+    explicit: dict[str, Any],
     app: dict[str, Any],
     own: dict[str, Any],
     users: dict[str, str],
 ) -> None:
+    for backend in (app, own):
+        if "unix" in str(backend.get("servers")):  # no proxy leads there
+            backend.pop("via", None)
     data = {
         "global": process,
         "listeners": {
             "web": {"bind": "*:1", "to": "app", **listener},
+            "out": {"bind": "127.0.0.1:11", "connect": explicit},
             "own": {"bind": ["*:2", "[::1]:2-9"], "backend": own},
             "stats": {"bind": "*:10", "pages": {"users": users}},
         },

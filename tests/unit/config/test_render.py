@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ferryman.config.render import as_json, render
+import pytest
+
+from ferryman.config.render import as_json, masked, render
 from ferryman.config.source import Diagnostic, Mark, Source
 
 
@@ -60,3 +62,19 @@ def test_json_has_everything() -> None:
         "hint": "h",
     }
     assert as_json(Diagnostic("warning", None, "m"))["file"] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('through: ["http://u:p@ss@proxy:1", "http://v:hush@b:2"]', 'through: ["http://u:****@proxy:1", "http://v:****@b:2"]'),
+        ("{url: 'http://p:1', user: u, password: 'hu sh'}", "{url: 'http://p:1', user: u, password: *******}"),
+        ("password: password", "password: ********"),
+        ("cache_peer p parent 3128 0 login=u:hush default", "cache_peer p parent 3128 0 login=u:**** default"),
+        ("server a http://b:1 # nothing@all", "server a http://b:1 # nothing@all"),
+    ],
+)  # fmt: skip
+def test_passwords_are_not_shown(line: str, shown: str) -> None:
+    assert masked(line) == shown
+    error = Diagnostic("error", Mark("f", 1, 1, 3), "wrong")
+    assert render(error, [Source("f", line)]).split("\n")[1] == f"    {shown}"

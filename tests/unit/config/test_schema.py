@@ -27,7 +27,7 @@ def fits(validator: jsonschema.Draft202012Validator, text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", ["shortest", "routes_by_name", "computed_backend", "warnings", "references_and_conflicts"]
+    "name", ["shortest", "routes_by_name", "computed_backend", "warnings", "references_and_conflicts", "explicit_proxy"]
 )
 def test_golden_configurations_fit(validator: jsonschema.Draft202012Validator, name: str) -> None:
     text = (GOLDEN / f"{name}.yaml").read_text().partition("-" * 40)[0]
@@ -50,6 +50,9 @@ def test_native_examples_fit(validator: jsonschema.Draft202012Validator) -> None
         "{bind: '*:1', log: [stdout, {target: stderr}]}",
         "{bind: '*:1', client_timeout: 5, inspect_timeout: 1m30s}",
         "{bind: '*:1', backend: {redispatch: 3}}",
+        "{bind: '*:1', connect: {users: /x, max_head: 8KiB, egress_allow: '::1', protocols: [http]}}",
+        "{bind: '*:1', connect: {via: [{through: direct}, {through: ['http://a:1', ['http://b:1', {url: 'http://c:1'}]]}]}}",
+        "{bind: '*:1', backend: {via: [direct, {url: 'http://a:1', except: x}]}}",
     ],
 )
 def test_short_forms_fit(validator: jsonschema.Draft202012Validator, body: str) -> None:
