@@ -5,7 +5,12 @@
     sockets      listening sockets that survive reloads; systemd's sockets
     serverstate  what is known of each server: admin state, health, weight, addresses
     health       checks that change it
-    resolver     names to addresses, refreshed
+    resolver     names of servers to addresses, refreshed
+    answers      what workers ask:
+      lookups      names of targets to addresses
+      credentials  users and passwords, slower for those who guess
+      minting      host certificates, signed by the operator's authority
+      learning     clients that refuse those
     logs         opens log targets; the supervisor's own messages
     snapshot     counters and states at one moment, for everything that shows them
     pages        stats page, CSV, /metrics, /healthz over HTTP

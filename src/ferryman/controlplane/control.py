@@ -1,9 +1,11 @@
-"""The control API: HTTP on a Unix socket, for `ferryman status|reload|stop|drain`; and its client.
+"""The control API: HTTP on a Unix socket, for `ferryman status|reload|stop|drain|learned`; and its client.
 
     GET  /v1/status    everything counted and known, as JSON
     POST /v1/reload    {"ok": bool, "messages": [...]}
     POST /v1/stop      {"now": bool}; the answer comes before the end
     POST /v1/drain     accept nothing more, end when the last connection has
+    GET  /v1/learned   {"learned": [{"listener", "client", "name", "seconds"}]}: not bumped for so long
+    POST /v1/learned/forget?listener=&client=&name=    {"forgotten": int}; what is left out stands for all
 
 Who may open the socket may use it: it is made with mode 0600. From a shell:
 `curl --unix-socket PATH http://ferryman/v1/status`.
@@ -17,6 +19,7 @@ import json
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlencode
 
 from ferryman.errors import ControlError
 
@@ -34,6 +37,8 @@ class Controlled(Protocol):
     def snapshot(self) -> Snapshot: ...
     async def reload(self) -> tuple[bool, list[str]]: ...
     def begin_stop(self, drain: bool) -> None: ...
+    def learned_entries(self) -> list[dict[str, Any]]: ...
+    def forget_learned(self, listener: str, client: str, name: str) -> int: ...
 
 
 def default_path() -> str:
@@ -66,12 +71,21 @@ def control_app(controlled: Controlled) -> Starlette:
         controlled.begin_stop(drain=True)
         return JSONResponse({"ok": True})
 
+    async def learned(request: Request) -> JSONResponse:
+        return JSONResponse({"learned": controlled.learned_entries()})
+
+    async def forget(request: Request) -> JSONResponse:
+        wanted = [request.query_params.get(key, "") for key in ("listener", "client", "name")]
+        return JSONResponse({"forgotten": controlled.forget_learned(*wanted)})
+
     return Starlette(
         routes=[
             Route("/v1/status", status, methods=["GET"]),
             Route("/v1/reload", reload, methods=["POST"]),
             Route("/v1/stop", stop, methods=["POST"]),
             Route("/v1/drain", drain, methods=["POST"]),
+            Route("/v1/learned", learned, methods=["GET"]),
+            Route("/v1/learned/forget", forget, methods=["POST"]),
         ]
     )
 
@@ -108,6 +122,15 @@ class Client:
     def drain(self) -> None:
         """Accept nothing more; end with the last connection."""
         self._ask("POST", "/v1/drain")
+
+    def learned(self) -> list[dict[str, Any]]:
+        """Clients that are not bumped for a name: {"listener", "client", "name", "seconds"} each."""
+        return list(self._ask("GET", "/v1/learned")["learned"])
+
+    def forget_learned(self, listener: str = "", client: str = "", name: str = "") -> int:
+        """Bump these again, "" stands for all; how many there were."""
+        query = urlencode({"listener": listener, "client": client, "name": name})
+        return int(self._ask("POST", f"/v1/learned/forget?{query}")["forgotten"])
 
     def _ask(self, method: str, path: str) -> dict[str, Any]:
         connection = _UnixConnection(self.path)

@@ -15,6 +15,7 @@ from ferryman.controlplane import sockets
 from ferryman.controlplane.generations import Generations
 from ferryman.controlplane.process import WorkerProcess, describe_exit
 from ferryman.controlplane.sockets import Sockets
+from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 
 READY_TIMEOUT: Final = 30.0
@@ -39,12 +40,20 @@ class Orders(Protocol):
     def confinement(self) -> tuple[str, int | None, int | None]:
         """chroot, user id, group id for workers."""
 
+    def learned(self) -> Learned:
+        """Which clients are not bumped for which names, for now."""
+
 
 class Fleet:
-    """`tell` gets what operators should know: (level, text)."""
+    """`tell` gets what operators should know: (level, text); `asked` the questions of workers."""
 
     def __init__(
-        self, generations: Generations, doors: Sockets, orders: Orders, tell: Callable[[str, str], None]
+        self,
+        generations: Generations,
+        doors: Sockets,
+        orders: Orders,
+        tell: Callable[[str, str], None],
+        asked: Callable[[WorkerProcess, dict[str, Any]], None],
     ) -> None:
         self.workers: dict[int, WorkerProcess] = {}
         self.leaving: list[WorkerProcess] = []
@@ -53,6 +62,7 @@ class Fleet:
         self._sockets = doors
         self._orders = orders
         self._tell = tell
+        self._asked = asked
         self._wanted = 0
         self._deaths: dict[int, list[float]] = {}  # when each index died lately
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +95,8 @@ class Fleet:
         chroot, uid, gid = self._orders.confinement()
         worker.order("confine", chroot, uid, gid)
         self._send_plan(worker)
+        if learned := self._orders.learned():
+            worker.order("learned", learned)
 
     def follow(self) -> None:
         """Tell every worker the present plan, but for those beyond its number of workers, which `resize` lets go."""
@@ -185,6 +197,9 @@ class Fleet:
 
     def _report(self, worker: WorkerProcess, report: dict[str, Any]) -> None:
         kind = report.get("kind")
+        if kind == "ask":
+            self._asked(worker, report)
+            return
         if kind == "ready":
             worker.generation = worker.last if report.get("generation") == worker.last else worker.generation
             self._generations.follow(w.generation for w in self.workers.values() if w.generation)

@@ -17,10 +17,11 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import ferryman
 from ferryman.controlplane import control, identity, sockets, systemd, totals
+from ferryman.controlplane.answers import Answers
 from ferryman.controlplane.backendstate import BackendState, usable
 from ferryman.controlplane.fleet import Fleet
 from ferryman.controlplane.generations import Generations
@@ -34,6 +35,7 @@ from ferryman.controlplane.serverstate import Admin, ServerState
 from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.web import WebServer
+from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
 
@@ -89,7 +91,8 @@ class Supervisor:
         self._options = options
         self._journal = Journal(plan.settings.log, foreground=options.foreground)
         self._logs = LogFiles(self._tell)
-        self.fleet = Fleet(self.generations, self.sockets, self, self._tell)
+        self._answers = Answers(self._tell, lambda learned: self.fleet.broadcast("learned", learned))
+        self.fleet = Fleet(self.generations, self.sockets, self, self._tell, self._answers.asked)
         self._health = Health(self._server_changed, self._journal.check_result)
         self._resolver = Resolver(self._addresses_changed, self._tell)
         self._servers: list[WebServer] = []  # the present plan's pages
@@ -115,6 +118,7 @@ class Supervisor:
 
     async def _start(self, cleanup: contextlib.ExitStack) -> WebServer:
         settings = self.plan.settings
+        prepared = self._answers.prepare(self.plan)
         fresh = self.sockets.prepare(self.plan)
         cleanup.callback(self.sockets.close)
         self._logs.follow(self.plan.log_targets)
@@ -130,6 +134,7 @@ class Supervisor:
         self._identity = identity.resolve(settings)
         self._identity.assume(control_path)
         self._adopt(self.plan)
+        self._answers.follow(self.plan, prepared)
         self.sockets.adopt(self.plan, fresh)
         self._resolver.start()
         await self._resolver.settled(FIRST_ANSWERS)
@@ -168,6 +173,7 @@ class Supervisor:
         self.stopping = True
         self._health.stop()
         self._resolver.stop()
+        self._answers.stop()
         await self.fleet.stop()
         for server in [*self._servers, control_server]:
             await server.stop()
@@ -232,13 +238,16 @@ class Supervisor:
             return False, result.messages
         messages = [*result.messages, *_needs_restart(self.plan, result.plan)]
         try:
+            prepared = self._answers.prepare(result.plan)
             fresh = self.sockets.prepare(result.plan)
         except StartError as error:
             return False, [*messages, *str(error).splitlines()]
+        messages += prepared.messages
         self.plan = result.plan
         self._logs.follow(self.plan.log_targets)
         self._journal.follow(self.plan.settings.log)
         self._adopt(self.plan)
+        self._answers.follow(self.plan, prepared)
         self.sockets.adopt(self.plan, fresh)
         self.fleet.follow()
         await self.fleet.resize(self.plan.settings.workers)
@@ -321,6 +330,9 @@ class Supervisor:
     def confinement(self) -> tuple[str, int | None, int | None]:
         return self.plan.settings.chroot, self._identity.uid, self._identity.gid
 
+    def learned(self) -> Learned:
+        return self._answers.learning.present()
+
     # what is shown (snapshot.View)
 
     @property
@@ -378,6 +390,12 @@ class Supervisor:
         state.weight = weight
         self._note_backend(self._backend_of(state))
         self.fleet.broadcast("weights", self.weights())
+
+    def learned_entries(self) -> list[dict[str, Any]]:
+        return self._answers.learning.entries()
+
+    def forget_learned(self, listener: str, client: str, name: str) -> int:
+        return self._answers.learning.forget(listener, client, name)
 
     def clear_maxima(self) -> None:
         totals.clear_maxima(self.plan, self.regions, self.generations.gone)

@@ -7,6 +7,7 @@
     relay     two sockets and what flows between them
     balance   which server
     record    what a connection leaves behind; accesslog makes the line of it, syslog the frame around the line
+    questions what has to be asked of the supervisor, and answers that are remembered (cache)
     counters  numbers in shared memory, one writer per cell
     fdio      system calls on bare descriptors, in C with a Python twin
 

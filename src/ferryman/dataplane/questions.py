@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
     from ferryman.dataplane.worker import Worker
 
+RESOLVE_TIMEOUT: Final = 10.0
+"""Seconds for the names of proxies before servers, whose listeners set no limit."""
 NAME_TTL: Final = 5.0
 """Seconds a name's addresses are used again; as much may be added by the supervisor's own memory."""
 NAMES: Final = 4096
@@ -114,7 +116,9 @@ class Questions:
         if (known := self._names.get(host, now)) is not None:
             return known
         try:
-            hosts = await self.ask(session, "resolve", host, timeout=_connect(session).resolve_timeout or inf)
+            connect = session.listener.connect
+            timeout = RESOLVE_TIMEOUT if connect is None else connect.resolve_timeout
+            hosts = await self.ask(session, "resolve", host, timeout=timeout or inf)
         except Unanswered as failure:
             error = {"timeout": "dns_timeout"}.get(failure.error, failure.error)
             raise Unresolved(error if error.startswith("dns_") else "dns_error", failure.text) from None

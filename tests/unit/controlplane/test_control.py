@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plans import StillView, shop
@@ -36,6 +37,13 @@ class Supervisor:
 
     def begin_stop(self, drain: bool) -> None:
         self.asked.append("drain" if drain else "stop")
+
+    def learned_entries(self) -> list[dict[str, Any]]:
+        return [{"listener": "out", "client": "192.0.2.7", "name": "a.example", "seconds": 59}]
+
+    def forget_learned(self, listener: str, client: str, name: str) -> int:
+        self.asked.append(f"forget {listener}/{client}/{name}")
+        return 1
 
 
 @pytest.fixture
@@ -78,6 +86,13 @@ def test_stop_and_drain(client: Client, supervisor: Supervisor) -> None:
     client.stop()
     client.drain()
     assert supervisor.asked == ["stop", "drain"]
+
+
+def test_what_was_learned_and_is_forgotten(client: Client, supervisor: Supervisor) -> None:
+    assert client.learned() == [{"listener": "out", "client": "192.0.2.7", "name": "a.example", "seconds": 59}]
+    assert client.forget_learned() == 1
+    assert client.forget_learned("a&b", "2001:db8::1", "x y") == 1
+    assert supervisor.asked == ["forget //", "forget a&b/2001:db8::1/x y"]
 
 
 def test_what_the_api_does_not_have_is_an_error(client: Client) -> None:

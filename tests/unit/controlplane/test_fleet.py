@@ -7,8 +7,10 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plans import listener, make_plan, server
@@ -20,6 +22,7 @@ from ferryman.controlplane.process import WorkerProcess
 from ferryman.controlplane.sockets import Sockets
 from ferryman.dataplane import counters
 from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Plan, Settings
 
@@ -31,7 +34,15 @@ class Crew:
         self.generations = Generations()
         self.sockets = Sockets()
         self.said: list[str] = []
-        self.fleet = Fleet(self.generations, self.sockets, self, lambda level, text: self.said.append(text))
+        self.asked: list[tuple[WorkerProcess, dict[str, Any]]] = []
+        self.what_was_learned: Learned = {}
+        self.fleet = Fleet(
+            self.generations,
+            self.sockets,
+            self,
+            lambda level, text: self.said.append(text),
+            lambda worker, report: self.asked.append((worker, report)),
+        )
         self.far = socket.create_server(("127.0.0.1", 0))
         self.peers = [self.far]
 
@@ -64,6 +75,9 @@ class Crew:
 
     def confinement(self) -> tuple[str, int | None, int | None]:
         return "", None, None
+
+    def learned(self) -> Learned:
+        return self.what_was_learned
 
     # from outside
 
@@ -129,6 +143,39 @@ def test_a_worker_that_dies_is_replaced_and_its_numbers_are_kept() -> None:
 
     (said,) = tell(story).said
     assert said.endswith("killed by SIGKILL; a new one starts now")
+
+
+def test_questions_of_workers_are_passed_on_and_new_ones_are_told_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script plays the worker: it asks, and repeats as a question what it is told."""
+    script = tmp_path / "worker"
+    script.write_text(
+        f"#!{sys.executable} -P\n"
+        f"import socket, sys\nsys.path[:0] = {sys.path!r}\n"
+        "from ferryman.dataplane.channel import Frames, frame\n"
+        "sock = socket.socket(fileno=int(sys.argv[-2]))\n"
+        "frames = Frames(sock, trusted=True)\n"
+        "while True:\n"
+        "    frames.receive()\n"
+        "    for order, _ in frames.orders():\n"
+        "        if order[0] == 'plan': sock.sendall(frame({'kind': 'ready', 'generation': order[1]}))\n"
+        "        if order[0] == 'learned': sock.sendall(frame({'kind': 'ask', 'id': len(order[1])}))\n"
+        "        if order[0] == 'quit': sys.exit()\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr("ferryman.controlplane.process.sys.executable", str(script))
+
+    async def story(crew: Crew) -> None:
+        crew.what_was_learned = {("web", "192.0.2.7", "a.example"): 99.0}
+        await crew.adopt(crew.plan(1))
+        await crew.until(lambda: crew.asked)
+        assert crew.asked == [(crew.fleet.workers[0], {"kind": "ask", "id": 1})]
+        crew.fleet.broadcast("learned", {})
+        await crew.until(lambda: len(crew.asked) > 1)
+        assert crew.asked[1][1]["id"] == 0
+
+    tell(story)
 
 
 def state(pid: int) -> str:
