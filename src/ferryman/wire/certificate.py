@@ -30,16 +30,19 @@ MAX_NAMES: Final = 1000
 def certificate_names(der: bytes) -> tuple[str, ...]:
     """Common name, DNS names and IP addresses, in this order, in lower case, each once; `*.` is kept.
 
-    A name that is not printable ASCII without spaces is left out: no rule could mean it. Raises ValueError if this is
-    no certificate.
+    A name that is not printable ASCII without spaces is left out: no rule could mean it. What is no certificate has no
+    names.
     """
-    names: dict[str, None] = {}
-    for name in _names(der):
-        if name.isascii() and name.isprintable() and " " not in name and name:
-            names.setdefault(name.lower().removesuffix("."))
-            if len(names) >= MAX_NAMES:
-                break
-    return tuple(names)
+    found: dict[str, None] = {}
+    try:
+        for name in _names(der):
+            if name.isascii() and name.isprintable() and " " not in name and name:
+                found.setdefault(name.lower().removesuffix("."))
+                if len(found) >= MAX_NAMES:
+                    break
+    except ValueError:
+        return ()
+    return tuple(found)
 
 
 def _names(der: bytes) -> Iterator[str]:

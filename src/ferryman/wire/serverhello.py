@@ -16,14 +16,11 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
-MAX_MESSAGE: Final = 65536
-"""The longest handshake message taken, in bytes with its header. Chains in use have 2 to 10 KiB."""
+MAX_STREAM: Final = 65535
+"""The longest flight taken, in bytes of the stream. Chains in use have 2 to 10 KiB."""
 
 MAX_RECORDS: Final = 64
 """The most records that a flight may be cut into: `parse` begins anew at every call, and servers use one to four."""
-
-MAX_STREAM: Final = 2 * MAX_MESSAGE + 5 * MAX_RECORDS
-"""`parse` never answers NEED_MORE for this many bytes."""
 
 
 class Outcome(enum.Enum):
@@ -47,7 +44,7 @@ class Certificate(NamedTuple):
     """What a server shows."""
 
     version: int  # 0x0300 to 0x0303
-    der: bytes  # the server's own certificate, X.509, not looked into
+    leaf: bytes  # the server's own certificate, X.509 in DER, not looked into
     chain: int  # how many certificates came, this one included
 
 
@@ -72,6 +69,13 @@ _VERSIONS: Final = 0x002B
 
 def parse(data: bytes | bytearray | memoryview) -> Certificate | Outcome | Malformed:
     """Read the first flight at the start of a stream, which is known as far as `data` goes. Never raises."""
+    answer = _parse(data[:MAX_STREAM])
+    if answer is Outcome.NEED_MORE and len(data) >= MAX_STREAM:
+        return Malformed("a first flight longer than 64 KiB")
+    return answer
+
+
+def _parse(data: bytes | bytearray | memoryview) -> Certificate | Outcome | Malformed:
     messages, end = _reassemble(data)
     try:
         if messages and messages[0] != _SERVER_HELLO:
@@ -133,7 +137,7 @@ def _message(messages: bytes, start: int) -> bytes | None:
     if len(messages) < start + 4:
         return None
     size = int.from_bytes(messages[start + 1 : start + 4], "big")
-    if size + 4 > MAX_MESSAGE:
+    if size > MAX_STREAM:
         raise _FieldError("a handshake message longer than 64 KiB")
     end = start + 4 + size
     return messages[start + 4 : end] if len(messages) >= end else None

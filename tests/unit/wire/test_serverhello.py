@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferryman.wire.serverhello import (
-    MAX_MESSAGE,
     MAX_RECORDS,
     MAX_STREAM,
     Certificate,
@@ -92,7 +91,7 @@ def test_the_certificate_of_a_tls_1_2_server(authority: trustme.CA, alpn: str) -
     flight = handshake.flight()
     answer = parse(flight)
     assert isinstance(answer, Certificate)
-    assert (answer.version, answer.der, answer.chain) == (0x0303, handshake.der, 1)
+    assert (answer.version, answer.leaf, answer.chain) == (0x0303, handshake.der, 1)
     check_prefixes(flight)
     assert parse(flight[:-9]) == answer, "what follows the certificate does not matter"
 
@@ -138,7 +137,7 @@ def test_every_cut_into_two_records() -> None:
         stream = records(GOOD, [cut])
         answer = parse(stream)
         assert isinstance(answer, Certificate)
-        assert (answer.der, answer.chain) == (b"leaf", 2)
+        assert (answer.leaf, answer.chain) == (b"leaf", 2)
         check_prefixes(stream)
 
 
@@ -200,13 +199,18 @@ def test_what_else_a_server_may_send(stream: bytes, answer: Outcome | Malformed)
     assert parse(stream + bytes(50)) == answer
 
 
-def test_the_longest_flight_ends() -> None:
-    whole = certificate(b"a" * (MAX_MESSAGE - 10))
-    assert len(whole) == MAX_MESSAGE
-    stream = records(HELLO + whole, range(16384, MAX_MESSAGE + len(HELLO), 16384))
-    assert isinstance(parse(stream), Certificate)
-    assert len(stream) < MAX_STREAM
-    assert parse(stream[:-1]) is NEED_MORE
+def test_the_longest_flight() -> None:
+    def flight(size: int) -> bytes:
+        message = HELLO + certificate(bytes(size))
+        return records(message, range(16384, len(message), 16384))
+
+    longest = flight(MAX_STREAM - len(HELLO) - 10 - 4 * 5)
+    assert len(longest) == MAX_STREAM
+    assert isinstance(parse(longest), Certificate)
+    assert parse(longest[:-1]) is NEED_MORE
+    longer = flight(MAX_STREAM - len(HELLO) - 10 - 4 * 5 + 1)
+    assert parse(longer) == parse(longer[:-1]) == Malformed("a first flight longer than 64 KiB")
+    assert parse(longer[:-2]) is NEED_MORE
 
 
 @settings(deadline=None, max_examples=200)
