@@ -78,6 +78,11 @@ class Through:
 
     chains: tuple[Chain, ...]
 
+    def __str__(self) -> str:
+        return ", else ".join(
+            f"through {' then '.join(map(str, chain))}" if chain else "directly" for chain in self.chains
+        )
+
     def chains_for(self, host: str, port: int) -> tuple[Chain, ...]:
         """The ways to this target, without the proxies that it is an exception of, each way once."""
         ways = (

@@ -13,7 +13,7 @@ import pytest
 from ferryman.config.load import Loaded, load
 from ferryman.config.render import render
 from ferryman.config.source import Source
-from ferryman.plan import Connect, Plan, Through
+from ferryman.plan import Connect, Plan
 
 FOLDER = Path(__file__).parent / "native"
 DASHES = "-" * 40 + "\n"
@@ -34,7 +34,7 @@ def summary(plan: Plan) -> list[str]:
     for backend in plan.backends:
         lines.append(f"backend {backend.name} {backend.algorithm}, connect {backend.connect_timeout} s")
         if backend.via:
-            lines.append(f"  via {ways(backend.via)}")
+            lines.append(f"  via {backend.via}")
         for server in backend.servers:
             check = f" check every {server.check.interval} s within {server.check.timeout} s" if server.check else ""
             lines.append(f"  server {server.id} {server.name} {server.address} weight {server.weight}{check}")
@@ -44,11 +44,7 @@ def summary(plan: Plan) -> list[str]:
 def explicit(connect: Connect) -> list[str]:
     lines = [f"  access {rule.where}: {'allow' if rule.allow else 'deny'}" for rule in connect.access or ()]
     lines += [f"  tls {rule.where}: {rule.action}" for rule in connect.tls]
-    return lines + [f"  via {rule.where}: {ways(rule.through)}" for rule in connect.via]
-
-
-def ways(through: Through) -> str:
-    return " or ".join(" then ".join(map(str, chain)) or "direct" for chain in through.chains)
+    return lines + [f"  via {rule.where}: {rule.through}" for rule in connect.via]
 
 
 def outcome(name: str, text: str) -> str:

@@ -15,6 +15,7 @@ from ferryman.cli.verb import REFUSED, verb
 if TYPE_CHECKING:
     from ferryman.config.source import Document
     from ferryman.controlplane.trace import Trace
+    from ferryman.controlplane.trace_connect import Explicit, Wish
     from ferryman.plan import Plan, Server
     from ferryman.rules.explain import Step
 
@@ -26,6 +27,9 @@ _COLOURS: Final[dict[str, dict[str, Any]]] = {
     "waits": {"fg": "yellow"},
     "not reached": {"dim": True},
 }
+
+
+_AT_STEP: Final = {1: "the target is named", 2: "the client's hello is there", 3: "the server's is there too"}
 
 
 class _Client(click.ParamType[tuple[str, int]]):
@@ -68,6 +72,33 @@ class _ServerName(click.ParamType[tuple[str, str]]):
         return backend, server
 
 
+class _Target(click.ParamType[tuple[str, int]]):
+    """HOST:PORT as a client names it."""
+
+    name = "target"
+
+    def convert(
+        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        from ferryman.wire.authority import parse_authority
+
+        try:
+            return parse_authority(value) if isinstance(value, str) else value
+        except ValueError as error:
+            return self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class _Address(click.ParamType[str]):
+    """A numeric address."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _is_address(value):
+            self.fail(f"{value!r} is not an address such as 192.0.2.7 or 2001:db8::7", param, ctx)
+        return _numeric(value)
+
+
 @verb(
     "explain",
     examples="""
@@ -76,6 +107,9 @@ class _ServerName(click.ParamType[tuple[str, str]]):
 
     # where do its clients go when a server is down?
     ferryman explain haproxy.cfg --client 192.0.2.7 --port 6443 --down masters/master-0
+
+    # through an explicit proxy, as someone whose password was right
+    ferryman explain squid.conf --client 10.0.0.7 --target www.example.org:443 --user alice
 
     # with the hello that a real client sent (raw bytes, or hexadecimal)
     ferryman explain haproxy.cfg --client 2001:db8::7 --port 443 --hello-file hello.bin
@@ -92,7 +126,16 @@ class _ServerName(click.ParamType[tuple[str, str]]):
               help="The port it connects to; may be left out where there is only one.")  # fmt: skip
 @click.option("--address", metavar="ADDRESS", default="",
               help="The address it connects to, or the path of a Unix socket; default: any.")  # fmt: skip
-@click.option("--sni", metavar="NAME", default="", help="The server name in its TLS hello; default: none.")
+@click.option("--target", metavar="HOST:PORT", type=_Target(), help="What it asks an explicit proxy for.")
+@click.option("--user", metavar="NAME", default="", help="Who it proves to be to an explicit proxy; default: nobody.")
+@click.option("--method", metavar="METHOD", default="CONNECT",
+              help="Of its request: CONNECT, GET and so on, or SOCKS5; default: CONNECT.")  # fmt: skip
+@click.option("--resolved", metavar="ADDRESS", multiple=True, type=_Address(),
+              help="What the target's name resolves to. May be given more than once.")  # fmt: skip
+@click.option("--certificate", metavar="NAME", multiple=True,
+              help="A name in the certificate of the target. May be given more than once.")  # fmt: skip
+@click.option("--sni", metavar="NAME", default="",
+              help="The server name in its TLS hello; default: none, or the host of --target.")  # fmt: skip
 @click.option(
     "--alpn", metavar="NAME[,NAME...]", default="", help="The protocols in its TLS hello, such as h2,http/1.1."
 )
@@ -108,6 +151,11 @@ def explain(
     client: tuple[str, int],
     port: int | None,
     address: str,
+    target: tuple[str, int] | None,
+    user: str,
+    method: str,
+    resolved: tuple[str, ...],
+    certificate: tuple[str, ...],
     sni: str,
     alpn: str,
     hello_file: Any,
@@ -117,11 +165,18 @@ def explain(
 ) -> None:
     """Tell where a connection would get to, and why.
 
-    Which listener, rule, backend and server it would get, and for every rule before it why not.
+    Which listener, rule, backend and server it would get, and for every rule before it why not. Of an explicit proxy:
+    which access rule, which way out, and what would be done with its TLS at each step.
     Nothing is started and no server is asked.
     """
-    from ferryman.controlplane.trace import AmbiguousError, Attempt, trace
+    from ferryman.controlplane.trace import AmbiguousError, Attempt, MisplacedError, trace
+    from ferryman.controlplane.trace_connect import IncompleteError, Wish
 
+    wish = None
+    if target:
+        wish = Wish(*target, user, "" if method.upper() == "SOCKS5" else method.upper(), resolved, certificate)
+    elif user or resolved or certificate:
+        raise click.UsageError("--user, --resolved and --certificate need a --target")
     if no_tls and (sni or alpn or hello_file):
         raise click.UsageError("--no-tls and a hello exclude each other")
     if hello_file and (sni or alpn):
@@ -129,11 +184,18 @@ def explain(
     loaded = source.load()
     plan = loaded.plan or demand(loaded)  # warnings are for check to show
     _demand_servers(plan, down)
+    if target and not sni and not _is_address(target[0]):
+        sni = target[0]
     first_bytes = _first_bytes(hello_file.read()) if hello_file else None if no_tls else hello(sni, alpn)
     try:
-        told = trace(plan, Attempt(*client, _port(plan, port, address), _numeric(address), first_bytes), down)
+        told = trace(plan, Attempt(*client, _port(plan, port, address), _numeric(address), first_bytes, wish), down)
     except AmbiguousError as error:
         raise click.UsageError(f"{error}; say which with --address") from None
+    except MisplacedError as error:
+        raise click.UsageError(f"{error}: --target") from None
+    except IncompleteError as error:
+        raise click.UsageError(f"{error}; say what they are with --resolved") from None
+    _demand_user(told, user)
     click.echo(json.dumps(_data(told), indent=2, ensure_ascii=False) if as_json else _story(told, loaded.document))
     if told.refused:
         raise click.exceptions.Exit(REFUSED)
@@ -143,11 +205,7 @@ def hello(sni: str, alpn: str) -> bytes:
     """The ClientHello of a TLS client, made by OpenSSL. Raises click.BadParameter."""
     import ssl
 
-    try:
-        ipaddress.ip_address(sni)
-    except ValueError:
-        pass
-    else:
+    if _is_address(sni):
         raise click.BadParameter(f"{sni} is an address; clients send names only", param_hint="--sni")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -179,10 +237,28 @@ def _numeric(address: str) -> str:
         return address.removeprefix("unix@").removeprefix("abns@")
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _demand_user(told: Trace, user: str) -> None:
+    connect = told.listener.connect if told.listener else None
+    if connect is None or not user:
+        return
+    names = [name for name, _ in connect.users]
+    if (user.lower() if connect.ignore_case else user) not in names:
+        there_are = f"there are {', '.join(names)}" if 0 < len(names) <= 10 else f"there are {len(names) or 'no'} users"
+        raise click.BadParameter(f"there is no user {user}; {there_are}", param_hint="--user")
+
+
 def _port(plan: Plan, port: int | None, address: str) -> int:
     if port is not None or address.startswith(("/", "unix@", "abns@")):
         return port or 0
-    ports = {bound.port for listener in plan.listeners for bound in listener.bind if listener.mode == "tcp"}
+    ports = {bound.port for listener in plan.listeners for bound in listener.bind if listener.mode != "pages"}
     if len(ports) != 1 or any(bound.last_port for listener in plan.listeners for bound in listener.bind):
         raise click.UsageError("say which port the client connects to: --port")
     return ports.pop()
@@ -212,6 +288,11 @@ def _story(told: Trace, document: Document) -> str:
         )
     lines += _steps("routes", told.routes)
     lines += _steps("server rules", told.server_rules)
+    if told.explicit is not None:
+        lines += _steps("access rules", told.explicit.access)
+        lines += _steps("via", told.explicit.via) if len(told.explicit.via) > 1 else []
+        for number, steps in enumerate(told.explicit.tls, 1):
+            lines += _steps(f"tls rules, step {number}: {_AT_STEP[number]}", steps)
     if lines[-1]:
         lines.append("")
     lines += _end(told, document)
@@ -230,6 +311,8 @@ def _client(told: Trace) -> str:
     to = f" to {attempt.address}" if attempt.address else ""
     to += f" to port {attempt.port}" if attempt.port and not to else f", port {attempt.port}" if attempt.port else ""
     text = f"{attempt.client_host}{port},{to}"
+    if (wish := attempt.wish) is not None:
+        text += f", {wish.method or 'SOCKS5'} {_authority(wish)}{f' as {wish.user}' if wish.user else ''}"
     if sent is not None:
         text += f", TLS hello {f'for {sent.sni}' if sent.sni else 'without a server name'}"
         text += f", ALPN {', '.join(sent.alpn)}" if sent.alpn else ""
@@ -264,6 +347,8 @@ def _end(told: Trace, document: Document) -> list[str]:
             ("backends", backend.name) if ("backends", backend.name) in document.marks else ("listeners", backend.name)
         )
         lines.append(_heading("backend", f"{backend.name}, balance {backend.algorithm}{_at(document, path)}"))
+    if told.explicit is not None:
+        return _end_of_wish(told, told.explicit)
     if told.pages:
         lines.append(_heading("answer", "the stats page, by ferryman itself"))
     elif server is None or backend is None:
@@ -277,6 +362,27 @@ def _end(told: Trace, document: Document) -> list[str]:
         if backend.algorithm == "source" and len(told.candidates) > 1:
             lines.append(f"{'':9}always this one for {told.attempt.client_host}, as long as the same servers are up")
     return lines
+
+
+def _end_of_wish(told: Trace, explicit: Explicit) -> list[str]:
+    lines = []
+    if explicit.guard and not explicit.refused:
+        lines.append(_heading("guard", explicit.guard))
+    if explicit.ways and told.attempt.wish is not None:
+        lines.append(_heading("target", f"{_authority(told.attempt.wish)}, {explicit.ways}"))
+    if explicit.action:
+        lines.append(_heading("tls", explicit.action))
+    if explicit.refused:
+        reason = explicit.refused.removeprefix("refused ")
+        status = f"{explicit.status}: " if explicit.status != 200 else ""
+        lines.append(click.style("refused  ", bold=True, fg="red") + f"{status}{reason}")
+    return lines
+
+
+def _authority(wish: Wish) -> str:
+    from ferryman.wire.authority import format_authority
+
+    return format_authority(wish.host, wish.port)
 
 
 def _server(told: Trace, server: Server) -> str:
@@ -304,5 +410,18 @@ def _data(told: Trace) -> dict[str, Any]:
         "takes_turns": told.takes_turns,
         "candidates": [server.name for server in told.candidates],
         "pages": told.pages,
+        "explicit": _explicit_data(told.explicit) if told.explicit else None,
         "refused": told.refused or None,
+    }
+
+
+def _explicit_data(explicit: Explicit) -> dict[str, Any]:
+    return {
+        "access": [step._asdict() for step in explicit.access],
+        "via": [step._asdict() for step in explicit.via],
+        "ways": [[str(hop) for hop in way] for way in explicit.ways.chains] if explicit.ways else None,
+        "guard": explicit.guard or None,
+        "tls": [[step._asdict() for step in steps] for steps in explicit.tls],
+        "action": explicit.action or None,
+        "status": explicit.status,
     }

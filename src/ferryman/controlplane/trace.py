@@ -11,8 +11,9 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from ferryman.controlplane.trace_connect import Explicit, Wish, follow
 from ferryman.dataplane.balance import Balancer
-from ferryman.plan import Address, Backend, Listener, Plan, Server
+from ferryman.plan import Address, Backend, Connect, Listener, Plan, Server
 from ferryman.rules import decision, explain
 from ferryman.rules.condition import describe
 from ferryman.rules.decision import Kind, Verdict
@@ -30,6 +31,10 @@ class AmbiguousError(ValueError):
     """Several listeners would do, depending on the address that the client connects to."""
 
 
+class MisplacedError(ValueError):
+    """A target for a listener that takes none, or none for one that needs it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A connection someone might make. `address` "": any; the path of a Unix socket goes there, too."""
@@ -39,6 +44,7 @@ class Attempt:
     port: int
     address: str = ""
     first_bytes: bytes | None = None  # what the client sends first; None: something that is not TLS
+    wish: Wish | None = None  # what it asks an explicit proxy for; it sends its first bytes after that
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class Trace:
     server: Server | None = None
     candidates: tuple[Server, ...] = ()  # servers of the backend that take connections
     takes_turns: bool = False  # the next connection may get another of `candidates`
+    explicit: Explicit | None = None  # what an explicit proxy makes of it
     refused: str = ""
 
     @property
@@ -76,7 +83,7 @@ class Trace:
 def trace(plan: Plan, attempt: Attempt, down: Collection[tuple[str, str]] = ()) -> Trace:
     """Follow a connection through a plan. `down`: (backend, server) of those that are not up.
 
-    Raises AmbiguousError.
+    Raises AmbiguousError, MisplacedError, and trace_connect.IncompleteError.
     """
     told = Trace(attempt)
     found = _listener_at(plan, attempt)
@@ -86,6 +93,12 @@ def trace(plan: Plan, attempt: Attempt, down: Collection[tuple[str, str]] = ()) 
     told.listener, told.local = listener, local = found
     if told.pages:
         return told
+    if (attempt.wish is None) is not (listener.connect is None):
+        raise MisplacedError(
+            f"the clients of listener {listener.name} say where they want to go"
+            if attempt.wish is None
+            else f"the clients of listener {listener.name} do not say where they want to go"
+        )
     balancers = {backend.name: _balancer(backend, down) for backend in plan.backends}
     facts = Facts(
         client_address=attempt.client_host,
@@ -97,6 +110,9 @@ def trace(plan: Plan, attempt: Attempt, down: Collection[tuple[str, str]] = ()) 
         captures=[None] * listener.capture_slots,
         usable_servers={name: balancer.usable for name, balancer in balancers.items()},
     )
+    if listener.connect is not None and attempt.wish is not None:
+        _explicitly(told, listener, listener.connect, attempt.wish, facts)
+        return told
     backend = _backend_for(told, listener, facts, {backend.name: backend for backend in plan.backends})
     if backend is not None:
         _choose(told, backend, balancers[backend.name], facts)
@@ -119,6 +135,19 @@ def _backend_for(told: Trace, listener: Listener, facts: Facts, backends: dict[s
         return told.backend
     told.refused = verdict.reason or f"there is no backend {verdict.backend}"
     return None
+
+
+def _explicitly(told: Trace, listener: Listener, connect: Connect, wish: Wish, facts: Facts) -> None:
+    """An explicit proxy's decisions, after the rules at the door."""
+    told.connection = explain.rules(listener.connection, facts)
+    verdict = decision.connection(listener.connection, facts)
+    if verdict.kind is not Kind.ACCEPT:
+        told.refused = verdict.reason
+        return
+    answer = clienthello.parse(told.attempt.first_bytes or b"")
+    told.hello = answer if isinstance(answer, ClientHello) else None
+    told.explicit = follow(connect, wish, facts, told.hello)
+    told.refused = told.explicit.refused
 
 
 def _look(told: Trace, listener: Listener, facts: Facts) -> None:

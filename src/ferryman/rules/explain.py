@@ -1,13 +1,15 @@
-"""The lists of rules.decision, told step by step: which rule held, which did not, and why.
+"""The lists of rules.decision and rules.access, told step by step: which rule held, which did not, and why.
 
-`ferryman explain` prints it. Asks the same conditions as rules.decision, in the same order; decides nothing.
+`ferryman explain` prints it. Asks the same conditions as these, in the same order; decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Protocol
 
+from ferryman.rules.access import Access, Leading, TlsRule, implied, possible, settle
 from ferryman.rules.condition import All, Any, Condition, Named, Not, State, Test, describe
 from ferryman.rules.decision import Action, Route, Rule, capture
 from ferryman.rules.facts import UNKNOWN, Facts, Missing, Value, as_text
@@ -70,6 +72,73 @@ def routes(entries: Sequence[Route], default: str, facts: Facts, backends: Conta
     text = f"to {default}" if default else "no default backend: refused"
     why_last = "a route was taken" if last == "not reached" else "no route was taken"
     return (*steps, Step("default", text, last, why_last))
+
+
+def access(entries: Sequence[Access] | None, facts: Facts) -> tuple[Step, ...]:
+    """The steps of an explicit proxy's `access`, what comes without a rule as the last one."""
+    if entries is None:
+        waits = facts.user is UNKNOWN
+        text = "allow everybody" if not waits else "allow everybody who gives the right credentials"
+        return (Step("default", text, "waits" if waits else "held", "there are no access rules"),)
+    texts = ["allow" if entry.allow else "deny" for entry in entries]
+    return _until_one_holds(entries, texts, facts, "deny", may_wait=True)
+
+
+def tls(entries: Sequence[TlsRule], facts: Facts, step: int, before: str = "") -> tuple[Step, ...]:
+    """The steps of `tls` at one of its steps. `facts.step` must be that."""
+    late = {
+        number: f"to {entry.action} is not possible any more"
+        for number, entry in enumerate(entries)
+        if not possible(entry.action, step, before)
+    }
+    texts = [entry.action for entry in entries]
+    return _until_one_holds(entries, texts, facts, implied(before), may_wait=False, late=late)
+
+
+def via(entries: Sequence[Leading[object]], facts: Facts) -> tuple[Step, ...]:
+    """The steps of `via`."""
+    return _until_one_holds(entries, [str(entry.through) for entry in entries], facts, "directly", may_wait=True)
+
+
+class _Entry(Protocol):
+    @property
+    def condition(self) -> Condition | None: ...
+    @property
+    def where(self) -> str: ...
+
+
+def _until_one_holds(
+    entries: Sequence[_Entry],
+    texts: Sequence[str],
+    facts: Facts,
+    otherwise: str,
+    may_wait: bool,
+    late: Mapping[int, str] = MappingProxyType({}),
+) -> tuple[Step, ...]:
+    """Steps until one ends the list, each read from left to right. `late`: why an entry cannot do anything any more."""
+    steps: list[Step] = []
+    for number, (entry, text) in enumerate(zip(entries, texts, strict=True)):
+        text += _if(entry.condition)
+        if steps and steps[-1].outcome != "did not hold":
+            steps.append(Step(entry.where, text, "not reached", "a rule before it ended the list"))
+        elif number in late:
+            steps.append(Step(entry.where, text, "did not hold", late[number]))
+        elif entry.condition is None:
+            steps.append(Step(entry.where, text, "held", "it has no condition"))
+        else:
+            steps.append(_read(entry.where, text, entry.condition, facts, may_wait))
+    over = any(step.outcome != "did not hold" for step in steps)
+    why_last = "a rule ended the list" if over else "no rule held" if steps else "there are no rules"
+    return (*steps, Step("default", otherwise, "not reached" if over else "held", why_last))
+
+
+def _read(where: str, text: str, condition: Condition, facts: Facts, may_wait: bool) -> Step:
+    """As rules.access reads it: from left to right where something can be waited for, else at once."""
+    state, last = settle(condition, facts)
+    if may_wait and state is UNKNOWN and last is not None:
+        return Step(where, text, "waits", f"{last.expression} is not known yet")
+    step = _step(where, text, condition, facts)
+    return step._replace(outcome="did not hold") if step.outcome == "waits" else step
 
 
 def _if(condition: Condition | None) -> str:

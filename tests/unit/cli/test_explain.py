@@ -146,3 +146,67 @@ def test_clients(ferryman: Ferryman, write: Write, client: str, shown: str) -> N
     text = TEXT.replace('"*:8443"', '["*:8443", "[::]:8443"]')
     result = ferryman("explain", write(text), "--port", "8443", "--client", client, "--sni", "api.example.org")
     assert f"client   {shown}" in result.stdout
+
+
+EXPLICIT = """\
+listeners:
+  out:
+    bind: 127.0.0.1:3128
+    connect:
+      access:
+        - {action: deny, when: {target_address: 10.0.0.0/8}}
+        - {action: allow, when: {target_port: 443}}
+      tls:
+        - {action: peek, when: {step: 1}}
+        - {action: terminate, when: {sni: bad.example}}
+      via:
+        - {through: ["http://u:hush@proxy:3128", direct], when: {target_host: "*.example.org"}}
+  web: {bind: 127.0.0.1:80, servers: "a:1"}
+"""
+WISH = ("--client", "127.0.0.1", "--port", "3128", "--resolved", "192.0.2.1", "--target")
+
+
+def test_the_story_of_an_explicit_proxy(ferryman: Ferryman, write: Write) -> None:
+    path = write(EXPLICIT)
+    result = ferryman("explain", path, *WISH, "www.example.org:443")
+    assert result.exit_code == 0
+    text = result.stdout
+    assert "CONNECT www.example.org:443, TLS hello for www.example.org" in text
+    assert f"did not hold  {path}:6  deny if target_address is in 10.0.0.0/8" in text
+    assert f"held          {path}:7  allow if target_port is 443" in text
+    assert "tls rules, step 2: the client's hello is there" in text
+    assert "target   www.example.org:443, through http://proxy:3128, else directly" in text
+    assert "tls      splice" in text
+    assert "hush" not in text
+
+
+def test_an_explicit_proxy_refuses(ferryman: Ferryman, write: Write) -> None:
+    path = write(EXPLICIT)
+    result = ferryman("explain", path, *WISH, "a.example:25")
+    assert result.exit_code == 3
+    assert "refused  403: no access rule allows it" in result.stdout
+    result = ferryman("explain", path, *WISH, "bad.example:443", "--json")
+    assert result.exit_code == 3
+    told = json.loads(result.stdout)
+    assert told["refused"] == f"terminate by the rule at {path}:10"
+    assert told["explicit"]["action"] == "terminate"
+    assert told["explicit"]["ways"] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--port", "3128"), "the clients of listener out say where they want to go"),
+        (("--port", "80", "--target", "a:1"), "the clients of listener web do not say where they want to go"),
+        (("--port", "3128", "--target", "a"), "no port"),
+        (("--port", "3128", "--target", "a:443"), "say what they are with --resolved"),
+        (("--port", "3128", "--target", "a:443", "--user", "x"), "--resolved"),
+        (("--port", "3128", "--user", "x"), "need a --target"),
+        (("--port", "3128", "--target", "a:443", "--resolved", "b"), "is not an address"),
+        (("--port", "3128", "--target", "a:443", "--resolved", "192.0.2.1", "--user", "x"), "there are no users"),
+    ],
+)
+def test_wishes_that_make_no_sense(ferryman: Ferryman, write: Write, arguments: tuple[str, ...], message: str) -> None:
+    result = ferryman("explain", write(EXPLICIT), "--client", "127.0.0.1", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -173,6 +173,7 @@ def test_tls_says_which_rule() -> None:
 class Way:
     condition: Condition | None
     through: str
+    where: str = "p.yaml:3"
 
 
 def test_via_takes_the_first_that_holds() -> None:

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from ferryman.rules import access as decisions
 from ferryman.rules import decision
+from ferryman.rules.access import Access, TlsRule
 from ferryman.rules.condition import All, Any, Condition, Named, Not, Test
 from ferryman.rules.decision import Action, Kind, Route, Rule
-from ferryman.rules.explain import Step, routes, rules, why
+from ferryman.rules.explain import Step, access, routes, rules, tls, via, why
 from ferryman.rules.expression import parse
-from ferryman.rules.facts import ABSENT, Facts
+from ferryman.rules.facts import ABSENT, UNKNOWN, Facts
 from ferryman.rules.match import Matcher
 from ferryman.wire.clienthello import ClientHello
 
@@ -134,3 +136,76 @@ def test_it_tells_what_was_decided(facts: Facts, default: str, backends: set[str
     verdict = decision.inspect(RULES, replace(facts, captures=[None]))
     assert (verdict.kind is Kind.WAIT) == (told.outcome == "waits")
     assert verdict.where in ("", told.where)
+
+
+# of an explicit proxy
+
+USER = a_test("user", "is", "alice")
+WEB = a_test("target_port", "integer", "443")
+ASKED = replace(WAITING, user=UNKNOWN, target_host="www.example.org", target_port=443, protocol="connect")
+
+
+def outcomes(steps: tuple[Step, ...]) -> list[str]:
+    return [step.outcome for step in steps]
+
+
+def test_access_tells_what_it_waits_for() -> None:
+    entries = [Access(Not(WEB), "f:1", False), Access(All((WEB, USER)), "f:2", True), Access(None, "f:3", False)]
+    assert access(entries, ASKED) == (
+        Step("f:1", "deny if not target_port is 443", "did not hold", "target_port 443 is 443"),
+        Step("f:2", 'allow if target_port is 443 and user is "alice"', "waits", "user is not known yet"),
+        Step("f:3", "deny", "not reached", "a rule before it ended the list"),
+        Step("default", "deny", "not reached", "a rule ended the list"),
+    )
+    assert outcomes(access(entries, replace(ASKED, user="bob"))) == [
+        "did not hold", "did not hold", "held", "not reached",
+    ]  # fmt: skip
+
+
+def test_access_without_a_list() -> None:
+    assert access(None, replace(ASKED, user=ABSENT)) == (
+        Step("default", "allow everybody", "held", "there are no access rules"),
+    )
+    assert outcomes(access(None, ASKED)) == ["waits"]
+    assert access([], ASKED)[-1] == Step("default", "deny", "held", "there are no rules")
+
+
+@pytest.mark.parametrize("user", [UNKNOWN, ABSENT, "alice", "bob"])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [Access(USER, "f:1", True), Access(None, "f:2", False)],
+        [Access(Any((USER, WEB)), "f:1", True)],
+        [Access(Not(USER), "f:1", False), Access(WEB, "f:2", True)],
+        [],
+    ],
+)
+def test_access_tells_the_same_as_the_decision(entries: list[Access], user: str) -> None:
+    facts = replace(ASKED, user=user)
+    told = next(step for step in access(entries, facts) if step.outcome in ("held", "waits"))
+    assert told.where == (decisions.access(entries, facts).where or "default")
+
+
+def test_tls_tells_what_is_too_late() -> None:
+    entries = [TlsRule(API, "f:1", "terminate"), TlsRule(None, "f:2", "peek"), TlsRule(None, "f:3", "bump")]
+    first = tls(entries, replace(ASKED, step=1), 1)
+    assert first[0] == Step("f:1", "terminate if sni is api.example.org", "did not hold", "sni is not known yet")
+    assert outcomes(first) == ["did not hold", "held", "not reached", "not reached"]
+    last = tls(entries, replace(KNOWN, step=3), 3, "peek")
+    assert outcomes(last) == ["held", "not reached", "not reached", "not reached"]
+    last = tls(entries[1:], replace(KNOWN, step=3), 3, "peek")
+    assert [step.why for step in last[:2]] == ["to peek is not possible any more", "to bump is not possible any more"]
+    assert last[-1] == Step("default", "splice", "held", "no rule held")
+
+
+def test_via_names_the_way() -> None:
+    class Way:
+        condition = a_test("target_address", "cidr", "10.0.0.0/8")
+        where = "f:1"
+        through = "through http://a:1"
+
+    facts = replace(ASKED, target_addresses=UNKNOWN)
+    assert via([Way()], facts)[0] == Step(
+        "f:1", "through http://a:1 if target_address is in 10.0.0.0/8", "waits", "target_address is not known yet"
+    )
+    assert outcomes(via([Way()], replace(facts, target_addresses=("192.0.2.1",)))) == ["did not hold", "held"]
