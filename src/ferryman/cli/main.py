@@ -14,6 +14,7 @@ from ferryman.cli.convert import convert
 from ferryman.cli.drain import drain
 from ferryman.cli.explain import explain
 from ferryman.cli.forward import forward
+from ferryman.cli.learned import learned
 from ferryman.cli.reload import reload
 from ferryman.cli.run import run
 from ferryman.cli.schema import schema
@@ -87,6 +88,6 @@ def main() -> None:
 
 
 for command in (
-    run, start, forward, check, convert, explain, status, reload, drain, stop, schema, completion, version,
+    run, start, forward, check, convert, explain, status, learned, reload, drain, stop, schema, completion, version,
 ):  # fmt: skip
     main.add_command(command)

@@ -15,15 +15,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ferryman.controlplane.credentials import BusyError, Credentials
 from ferryman.controlplane.learning import Learning
 from ferryman.controlplane.lookups import Lookups, NoAddressError
-from ferryman.controlplane.minting import Authority, HostCertificates, Leaf, MintingError, load_authority
 from ferryman.dataplane.questions import RESOLVE_TIMEOUT, Learned
 from ferryman.errors import StartError
 from ferryman.plan import Bump, Listener, Plan
+
+if TYPE_CHECKING:  # minting is imported where a plan needs it: 0.1 s and 5 MB, mostly cryptography's
+    from ferryman.controlplane.minting import Authority, HostCertificates, Leaf
 
 MOST_OPEN: Final = 4096
 """Questions of one worker that wait for an answer; those beyond are answered "busy"."""
@@ -111,6 +113,8 @@ class Answers:
         return prepared
 
     def _authority(self, bump: Bump, messages: list[str]) -> Authority:
+        from ferryman.controlplane.minting import load_authority
+
         try:
             return load_authority(bump.ca_file, bump.key_file)
         except StartError as error:
@@ -130,6 +134,8 @@ class Answers:
             before = self._prepared.bumps[listener]
             if (before.cache, before.keep) == (bump.cache, bump.keep):
                 return known
+        from ferryman.controlplane.minting import HostCertificates, Leaf
+
         if self._leaf is None:
             self._leaf = Leaf()
         return HostCertificates(authority, self._leaf, bump.cache, bump.keep, self._tell_from_thread)
@@ -207,6 +213,8 @@ class Answers:
         hosts = self._prepared.hosts.get(listener.name)
         if hosts is None:
             raise _Refused("refused", "this listener opens no TLS")
+        from ferryman.controlplane.minting import MintingError
+
         try:
             der = b64decode(certificate, validate=True) or None
         except ValueError:
