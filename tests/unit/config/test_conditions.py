@@ -88,6 +88,29 @@ def test_meaning(data: object, text: str) -> None:
     assert evaluate(condition, unknown_hello) in (True, UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"target_host": "*.example.org"}, "target_host is *.example.org"),
+        ({"server_name": "WWW.example.org"}, "server_name is WWW.example.org"),
+        ({"target_port": [443, "8000-8999"]}, "target_port is 443 or 8000-8999"),
+        ({"target_address": "10.0.0.0/8"}, "target_address is in 10.0.0.0/8"),
+        ({"user": ["bob", "alice"]}, 'user is "bob" or "alice"'),
+        ({"method": "CONNECT", "protocol": "connect"}, 'method is "CONNECT" and protocol is "connect"'),
+        ({"time": ["Sun", "Mon-Sat 00:00-24:00"]}, "time is within Sun or Mon-Sat 00:00-24:00"),
+        ({"step": [1, 2]}, "step is 1 or 2"),
+    ],
+)
+def test_facts_of_an_explicit_proxy(data: object, text: str) -> None:
+    condition = built(data)
+    assert describe(condition) == text
+    asked = Facts(
+        "192.0.2.7", 40000, "198.51.100.1", 3128, user="alice", method="CONNECT", protocol="connect", step=2,
+        target_host="www.example.org", target_port=8080, target_addresses=("192.0.2.1", "10.0.0.1"),
+    )  # fmt: skip
+    assert evaluate(condition, asked) is True
+
+
 def test_a_name_refers_to_a_test() -> None:
     internal = built({"client_address": "10.0.0.0/8"})
     condition = built(["internal", {"not": "internal"}], internal=internal)
@@ -198,6 +221,8 @@ def test_a_tight_regex_does_not(pattern: str) -> None:
     ("data", "path", "hint"),
     [
         ({"sni": {"suffix": "example.org"}}, ("sni", "suffix"), '"*.example.org" as a name, or ".example.org"'),
+        ({"target_host": {"suffix": "x.org"}}, ("target_host", "suffix"), '"*.x.org" as a name, or ".x.org"'),
+        ({"server_name": {"regex": "^a.org$"}}, ("server_name", "regex"), r"write ^a\.org$"),
         ({"client_address": ["10/8"]}, ("client_address", 0), "write 10.0.0.0/8 if that is meant"),
     ],
 )

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from ferryman.config.values import (
     format_seconds,
+    format_size,
     parse_connect_address,
     parse_listen_address,
     parse_log_target,
     parse_seconds,
+    parse_size,
     split_addresses,
 )
 from ferryman.plan import Address
@@ -242,3 +244,29 @@ def test_a_comma_separates_addresses() -> None:
     assert split_addresses("*:80, *:443") == ["*:80", "*:443"]
     with pytest.raises(ValueError, match="comma"):
         split_addresses("*:80,")
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "written"),
+    [
+        ("64KiB", 65536, "64KiB"),
+        ("4MB", 4 << 20, "4MiB"),
+        ("4 MB", 4 << 20, "4MiB"),
+        ("1G", 1 << 30, "1GiB"),
+        ("2k", 2048, "2KiB"),
+        ("1000", 1000, 1000),
+        ("5B", 5, 5),
+        (0, 0, 0),
+        (1536, 1536, 1536),
+    ],
+)
+def test_sizes(text: object, size: int, written: object) -> None:
+    assert parse_size(text) == size
+    assert format_size(size) == written
+    assert parse_size(written) == size
+
+
+@pytest.mark.parametrize("value", ["", "4XB", "-1", -1, True, 1.5, "1.5MB", None])
+def test_what_is_no_size(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a size; write it as"):
+        parse_size(value)
