@@ -32,9 +32,9 @@ MOST_OPEN: Final = 4096
 
 _LIMITS: Final = {
     "resolve": (255,),  # host
-    "verify": (64, 1024, 1024),  # client's address, user, password
+    "verify": (128, 1024, 1024),  # client's address, user, password
     "mint": (96 * 1024, 255, 1024),  # the server's certificate (DER in base64, or ""), name, why it is not trusted
-    "bump_failed": (64, 255),  # client's address, name
+    "bump_failed": (128, 255),  # client's address, name
 }
 """What may be asked, with how long each argument may be at most."""
 _COMPLAINTS: Final = 16  # different ones that are told; each once
@@ -164,6 +164,8 @@ class Answers:
             question = _parse(report)
         except ValueError as error:
             self._complain(f"worker {worker.pid}: {error}")
+            if isinstance(report.get("id"), int):  # should it be a bug after all, its session need not wait
+                worker.order("answer", report["id"], None, "refused", "malformed question")
             return
         listener = self._listeners.get(question.listener)
         if question.what == "bump_failed":

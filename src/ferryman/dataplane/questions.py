@@ -36,6 +36,10 @@ RESOLVE_TIMEOUT: Final = 10.0
 NAME_TTL: Final = 5.0
 """Seconds a name's addresses are used again; as much may be added by the supervisor's own memory."""
 NAMES: Final = 4096
+LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, without the last dot
+LONGEST_SECRET: Final = 1024  # characters of a user's name or password; no hash is made of as many
+LONGEST_CERTIFICATE: Final = 65536  # bytes; one that is longer is not resembled
+LONGEST_REASON: Final = 200
 CREDENTIALS: Final = 16384
 """Verified pairs of user and password that are remembered, per listener."""
 VERIFY_TIMEOUT: Final = 30.0
@@ -112,6 +116,8 @@ class Questions:
         """
         if (literal := _numeric(host)) is not None:
             return (literal,)
+        if len(host) > LONGEST_NAME:
+            raise Unresolved("dns_error", "the name is too long")
         now = self._worker.loop.now
         if (known := self._names.get(host, now)) is not None:
             return known
@@ -133,6 +139,8 @@ class Questions:
         later, the more often the client's address was wrong.
         """
         connect, name = _connect(session), session.listener.name
+        if len(user) > LONGEST_SECRET or len(password) > LONGEST_SECRET:
+            return False
         if connect.ignore_case:
             user = user.lower()
         digest = hashlib.blake2b(
@@ -157,7 +165,9 @@ class Questions:
         """
         connect = _connect(session)
         assert connect.bump is not None
-        listener = session.listener.name
+        listener, name, reason = session.listener.name, name[:LONGEST_NAME], reason[:LONGEST_REASON]
+        if certificate is not None and len(certificate) > LONGEST_CERTIFICATE:
+            certificate = None
         kept = self._minted.get(listener)
         if kept is None:
             kept = self._minted[listener] = Cache(connect.bump.cache)
@@ -177,7 +187,7 @@ class Questions:
         """A client refused the minted certificate. The supervisor counts, if the listener learns at all."""
         bump = _connect(session).bump
         if bump is not None and bump.learn is not None:
-            self._send(0, "bump_failed", session, (session.record.client_host, name))
+            self._send(0, "bump_failed", session, (session.record.client_host, name[:LONGEST_NAME]))
 
     def learned(self, session: Session, name: str) -> bool:
         """Did this client refuse the certificate for this name so often that it is spliced for now?"""

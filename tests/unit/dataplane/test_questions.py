@@ -204,7 +204,7 @@ def test_addresses_need_nobody(asked: Asked, host: str) -> None:
     assert not asked.asked("resolve")
 
 
-@pytest.mark.parametrize("host", ["127.1", "0x7f.1", "a\0b", "fe80::1%lo", "x" * 300])
+@pytest.mark.parametrize("host", ["127.1", "0x7f.1", "a\0b", "fe80::1%lo", "x" * 253])
 def test_what_only_looks_like_an_address_is_asked_for(asked: Asked, host: str) -> None:
     asked.begin(resolve(host))
     assert asked.asked("resolve")[0]["arguments"] == [host]
@@ -219,6 +219,19 @@ def test_names_that_do_not_resolve(asked: Asked, error: str, shown: str) -> None
     assert (failure.error, failure.text) == (shown, "Name or service not known")
     asked.begin(resolve("no.example"))
     assert len(asked.asked("resolve")) == 2, "a failure is not remembered here"
+
+
+def test_what_is_too_long_is_not_asked(asked: Asked) -> None:
+    (failure,) = asked.heard(asked.begin(resolve("x" * 254)))
+    assert isinstance(failure, Unresolved)
+    assert failure.text == "the name is too long"
+    assert asked.heard(asked.begin(verify("alice", "x" * 1025)), asked.begin(verify("a" * 60_000, "x"))) == [
+        False,
+        False,
+    ]
+    asked.begin(mint(b"x" * 65537, "a" * 300, "why" * 1000))
+    (report,) = asked.rig.reports("ask")
+    assert [len(text) for text in report["arguments"]] == [0, 253, 200]
 
 
 # passwords
