@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Override = tuple[str, str]
 
+_GUARD: Final[Override] = ("listeners.*.connect.egress_guard", "true")
+
 _COLOURS: Final[dict[str, dict[str, Any]]] = {
     "error": {"fg": "red", "bold": True},
     "warning": {"fg": "yellow", "bold": True},
@@ -79,7 +81,7 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add FILE…, --as and --set to a verb; it gets them as its argument `source`, an Input."""
 
     @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
-    @click.option("--as", "dialect", metavar="DIALECT", help="Read it as this dialect: ferryman or haproxy.")
+    @click.option("--as", "dialect", metavar="DIALECT", help="Read it as this dialect: ferryman, haproxy or squid.")
     @click.option(
         "--set",
         "overrides",
@@ -88,11 +90,23 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         type=_Setting(),
         help="Put a value in place of the file's; may be given more than once.",
     )
+    @click.option(
+        "--egress-guard",
+        "guarded",
+        is_flag=True,
+        help="Keep clients of explicit proxies from loopback, link-local and cloud metadata addresses.",
+    )
     @functools.wraps(function)
     def with_source(
-        *args: Any, files: tuple[str, ...], dialect: str | None, overrides: tuple[Override, ...], **options: Any
+        *args: Any,
+        files: tuple[str, ...],
+        dialect: str | None,
+        overrides: tuple[Override, ...],
+        guarded: bool,
+        **options: Any,
     ) -> None:
-        function(*args, source=Input(files, dialect, overrides), **options)
+        source = Input(files, dialect, overrides)
+        function(*args, source=source.with_overrides(_GUARD) if guarded else source, **options)
 
     return with_source
 
@@ -127,7 +141,7 @@ def _styled(role: str, text: str) -> str:
     return click.style(text, **_COLOURS.get(role, {}))
 
 
-_PASSWORD = re.compile(r"(\bauth\s+[^\s:]+:|\bpassword\s+|\bpassword:\s*)(\S+)")
+_PASSWORD = re.compile(r"(\bauth\s+[^\s:]+:|\blogin=[^\s:]+:|\bpassword\s+|\bpassword:\s*)(\S+)")
 _USERS = re.compile(r"""^(\s*)(?:- +)?.*\busers["']?\s*:""")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ferryman.config.compile_egress import warn_of_inside
 from ferryman.config.compile_rules import Conditional, Tests, compile_condition, refuse_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
 from ferryman.config.compile_tls import compile_bump, compile_tls
@@ -35,6 +36,8 @@ def compile_connect(listener: ListenerSettings, listener_path: Path, tests: Test
     via = _via(settings.via, (*path, "via"), tests, report)
     check_users(settings, users, {"access": access or (), "tls": tls, "via": via}, path, report)
     networks, names = _egress(settings, path, report)
+    if not settings.egress_guard:
+        warn_of_inside(access, path, report)
     if settings.users is None and access is None and not listener.connection:
         _warn_of_open(listener.bind, listener_path, report)
     return Connect(

@@ -164,18 +164,33 @@ def _override(document: Document, overrides: Sequence[tuple[str, str]], diagnost
     """The document with values put in their place, each marked as standing in the source OVERRIDES."""
     data = copy.deepcopy(document.data)
     marks, keys = dict(document.marks), dict(document.keys)
-    for number, (dotted, value) in enumerate(overrides, start=1):
-        mark = Mark(OVERRIDES, number, 1, len(dotted))
-        path = _put(data, dotted, _scalar(value), mark, diagnostics)
-        if path:
-            marks = {of: at for of, at in marks.items() if of[: len(path)] != path}
-            marks[path] = Mark(OVERRIDES, number, len(dotted) + 2, len(value))
-            keys = {of: at for of, at in keys.items() if of[: len(path)] != path}
-            keys[path] = mark
-            for end in range(1, len(path)):  # sections that came with it
-                if path[:end] not in marks:
-                    marks[path[:end]] = keys[path[:end]] = mark
+    for number, (written, value) in enumerate(overrides, start=1):
+        mark = Mark(OVERRIDES, number, 1, len(written))
+        paths = _each(data, written)
+        if not paths:
+            diagnostics.warning(mark, f"{OVERRIDES} {written}: nothing here has that", "")
+        for dotted in paths:
+            path = _put(data, dotted, _scalar(value), mark, diagnostics)
+            if path:
+                marks = {of: at for of, at in marks.items() if of[: len(path)] != path}
+                marks[path] = Mark(OVERRIDES, number, len(written) + 2, len(value))
+                keys = {of: at for of, at in keys.items() if of[: len(path)] != path}
+                keys[path] = mark
+                for end in range(1, len(path)):  # sections that came with it
+                    if path[:end] not in marks:
+                        marks[path[:end]] = keys[path[:end]] = mark
     return Document(document.dialect, data, marks, keys)
+
+
+def _each(data: dict[str, object], dotted: str) -> list[str]:
+    """The paths that one with a `*` stands for: those of all entries that have what follows the star."""
+    before, star, after = dotted.partition(".*.")
+    entries = data.get(before)
+    if not star or not isinstance(entries, dict):
+        return [] if star else [dotted]
+    first = after.partition(".")[0]
+    names = [name for name, entry in entries.items() if isinstance(entry, dict) and first in entry]
+    return [f"{before}.{name}.{after}" for name in names]
 
 
 def _scalar(text: str) -> object:
@@ -215,9 +230,10 @@ def _put(data: Any, dotted: str, value: object, mark: Mark, diagnostics: Diagnos
 
 
 def _add_news(diagnostics: Diagnostics, found: Diagnostics) -> None:
-    """Leave out what follows from a mistake that has already been reported at the same place."""
+    """Leave out what follows from a mistake that has already been reported at the same place, and what several
+    listeners have in common."""
     faulty = {finding.mark for finding in diagnostics.found if finding.mark and finding.severity == "error"}
-    diagnostics.found += [finding for finding in found.found if finding.mark not in faulty]
+    diagnostics.found += [finding for finding in dict.fromkeys(found.found) if finding.mark not in faulty]
 
 
 def _sort(diagnostics: Diagnostics, sources: Sequence[Source]) -> None:

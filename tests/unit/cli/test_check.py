@@ -115,3 +115,11 @@ def test_passwords_in_shown_lines_are_stars(ferryman: Ferryman, write: Write) ->
 def test_passwords_in_a_file_that_cannot_be_understood_are_stars(ferryman: Ferryman, write: Write) -> None:
     result = ferryman("check", write("global\n  stats auth admin:hunter2\n", "haproxy.cfg"))
     assert "hunter2" not in result.stdout
+
+
+def test_the_egress_guard_overrules_the_file(ferryman: Ferryman, write: Write) -> None:
+    path = write("http_port 3128\nhttp_access allow all\n", "squid.conf")
+    result = ferryman("check", path)
+    assert result.exit_code == 0
+    assert "can reach 127.0.0.1, ::1, 169.254.169.254 as this machine does" in result.stdout
+    assert ferryman("check", "--egress-guard", path).stdout == "configuration is fine\n"

@@ -53,6 +53,8 @@ def test_count() -> None:
         ("a.yaml", "listeners:\n  p:\n    pages:\n      users:\n        admin: hunter2: 3\n"),
         ("a.cfg", "frontend p\n  mode http\n  bind *:80\n  stats enable\n  stats auth admin:hunter2 more\n"),
         ("a.cfg", "userlist u\n  user admin insecure-password hunter2\n"),
+        ("a.conf", "http_port 1\ncache_peer p parent 1 0 login=u:hunter2 x\n"),
+        ("a.conf", "http_port 1\nhttp_access allow all\ncache_peer p parent 1 0 login=u:hunter2\n"),
     ],
 )
 def test_no_line_shows_a_password(name: str, text: str, write: Write, capsys: pytest.CaptureFixture[str]) -> None:

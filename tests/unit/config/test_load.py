@@ -109,6 +109,24 @@ def test_a_name_with_dots_can_be_overridden() -> None:
     assert plan(text, ("listeners.a.example.org.backlog", "7")).listeners[0].backlog == 7
 
 
+def test_a_star_stands_for_all_that_have_what_follows() -> None:
+    text = (
+        "listeners:\n  a.b: {bind: '127.0.0.1:1', connect: {egress_guard: false, access: []}}\n"
+        "  c: {bind: '127.0.0.1:2', connect: {access: []}}\n  d: {bind: '127.0.0.1:3', servers: 'x:1'}\n"
+    )
+    override = ("listeners.*.connect.egress_guard", "true")
+    loaded = load([Source("f.yaml", text)], "ferryman", [override])
+    assert loaded.plan is not None
+    assert [listener.connect and listener.connect.egress_guard for listener in loaded.plan.listeners] == [
+        True,
+        True,
+        None,
+    ]
+    assert str(loaded.document.mark(("listeners", "a.b", "connect", "egress_guard"))) == "--set:1:34"
+    loaded = load([Source("f.yaml", SHORTEST)], "ferryman", [override])
+    assert findings(loaded) == ["--set:1:1: warning: --set listeners.*.connect.egress_guard: nothing here has that"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [

@@ -172,9 +172,7 @@ class Routing:
         usable = [peer for peer in self.peers if conditions[id(peer)] is not False]
         selective = [peer for peer in usable if conditions[id(peer)] is not True]
         if len(selective) > _MOST_SELECTIVE:
-            message = (
-                f"cache_peer_access of more than {_MOST_SELECTIVE} peers is not supported by ferryman yet"
-            )
+            message = f"cache_peer_access of more than {_MOST_SELECTIVE} peers is not supported by ferryman yet"
             raise Mistake(selective[_MOST_SELECTIVE].access[0].mark, message)
         ways: list[tuple[list[Peer], object]] = []
         for count in range(len(selective), -1, -1):
