@@ -10,7 +10,7 @@ from typing import Any, get_args
 from ferryman.config.load import load
 from ferryman.config.source import Source
 from ferryman.dataplane.accesslog import compile_format
-from ferryman.dataplane.record import How, Record
+from ferryman.dataplane.record import Ask, How, Record
 from tests.docs.blocks import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "logs.md").read_text()
@@ -37,6 +37,7 @@ def test_json_fields() -> None:
     assert plan is not None
     record = Record(plan.listeners[0], "192.0.2.7", 40312, 0.0, 0.0)
     record.captures = [None]
+    record.ask = Ask("connect", "api.example.org", 443)
     line = json.loads(compile_format("json", "here")(record))
     assert first_column("JSON") == fields(line)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from ferryman.dataplane import logfields, logformat
 from ferryman.dataplane.logfields import Clock, Counts, Make, ended_by, endpoint, queue_ms, total
-from ferryman.dataplane.record import Record
+from ferryman.dataplane.record import Ask, Record
 
 __all__ = ["Counts", "Formatter", "check", "compile_format"]
 
@@ -112,7 +112,13 @@ def _json(node: str) -> Make:
             f'"ended_by":{optional(ended_by(r))},"how":{optional(r.how)},"reason":{optional(r.reason)},'
             f'"code":"{r.code}","path":"{r.path}","retries":{r.retries},'
             f'"redispatched":{"true" if r.redispatched else "false"}'
-            f"{_captured(captures) if captures else ''}}}"
+            f"{_captured(captures) if captures else ''}{_asked(r.ask) if r.ask else ''}}}"
+        )
+
+    def _asked(ask: Ask) -> str:
+        return (
+            f',"protocol":"{ask.protocol}","target":{quote(endpoint(ask.host, ask.port))},"user":{optional(ask.user)},'
+            f'"via":{optional(ask.via)},"tls":{optional(ask.tls)},"error":{optional(ask.error)}'
         )
 
     def _captured(captures: list[str | None]) -> str:

@@ -7,54 +7,21 @@ never goes to a server that has just failed, also where the algorithm is a hash.
 
 from __future__ import annotations
 
-import errno as names
-import os
 from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
-from ferryman.dataplane import fdio
+from ferryman.dataplane import chain, fdio
+from ferryman.dataplane.connect import Failure, connect_to
 from ferryman.dataplane.counters import Cell
-from ferryman.dataplane.generation import Target
-from ferryman.dataplane.loop import EDGE, ERR, OUT, SCARCE, suspend
-from ferryman.plan import Backend, Server
+from ferryman.dataplane.loop import ERR, suspend
+from ferryman.dataplane.refusal import Refusal
+from ferryman.plan import Backend, Chain, Server
 
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
-STAGGER: Final = 0.25  # seconds before the next address of a name is tried as well (RFC 8305 section 5)
 PAUSE: Final = 1.0  # seconds before the same server is tried again after it refused
-
-
-class Attempt:
-    """A socket being connected, on behalf of a session."""
-
-    __slots__ = ("fd", "mask", "session")
-
-    def __init__(self, session: Session, fd: int) -> None:
-        self.session = session
-        self.fd = fd
-        self.mask = 0
-
-    def event(self, mask: int) -> None:
-        self.mask |= mask
-        self.session.resume()
-
-    def sweep(self, now: float) -> None:
-        """Its session has the deadline."""
-
-    def abort(self) -> None:
-        self.session.abort()
-
-
-class Failure(Exception):  # noqa: N818 - an outcome of trying, not an error of ours
-    """One try came to nothing: `code` as in the log, whether the server refused, and why in words."""
-
-    def __init__(self, code: str, reason: str, refused: bool = False) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-        self.refused = refused
 
 
 async def reach(session: Session, backend: Backend) -> int:
@@ -218,79 +185,31 @@ async def _pause(session: Session, backend: Backend) -> bool:
 
 
 async def _connect(session: Session, backend: Backend, server: Server) -> int:
-    """One try at one server: the first of its addresses that answers wins. Raises Failure."""
-    worker, record = session.worker, session.record
-    targets = session.generation.targets[server.id]
+    """One try at one server. Raises Failure."""
     port = server.address.port
     if server.address.from_client:
         port += fdio.sockname(session.fd)[1]
         if not 0 < port < 65536:
             raise Failure("SC", f"{server.name}: {port} is no port")
-    since = worker.loop.now
-    limit = since + backend.connect_timeout if backend.connect_timeout is not None else inf
-    attempts: list[Attempt] = []
-    failure: Failure | None = None
-    pending = list(targets)
-    next_start = since
-    try:
-        while True:
-            now = worker.loop.now
-            if pending and (not attempts or now >= next_start):
-                next_start = now + STAGGER
-                try:
-                    attempts.append(_begin(session, backend, pending.pop(0), port))
-                except OSError as error:
-                    failure = _failed(server, error.errno or 0)
-                    if error.errno in SCARCE:
-                        worker.carrier.pipes.empty()
-                    continue
-                session.watch_client()
-            if not attempts:
-                raise failure or Failure("SC", f"{server.name}: its name {server.address.host} has no address")
-            session.deadline = min(limit, next_start) if pending else limit
-            await suspend()
-            for attempt in attempts:
-                mask = attempt.mask
-                if not mask:
-                    continue
-                if mask & OUT and not mask & ERR:
-                    record.connect_ms = int((worker.loop.now - since) * 1000)
-                    session.server_mask = mask
-                    attempts.remove(attempt)
-                    return attempt.fd
-                failure = _failed(server, fdio.so_error(attempt.fd))
-                attempts.remove(attempt)
-                worker.loop.close(attempt.fd)
-                next_start = worker.loop.now
-                break
-            if session.client_mask & ERR:
-                raise Failure("CC", "client: connection reset while the server was being reached")
-            if worker.loop.now >= limit:
-                raise Failure("sC", f"{server.name}: no answer within {backend.connect_timeout:g} s")
-    finally:
-        session.deadline = inf
-        for attempt in attempts:
-            worker.loop.close(attempt.fd)
+    if backend.via is None:
+        return await _by(session, backend, server, port, ())
+    *others, last = backend.via.chains_for(server.address.host, port)
+    for hops in others:
+        try:
+            return await _by(session, backend, server, port, hops)
+        except Failure:  # the next way may work; if none does, the last one's failure is told
+            continue
+    return await _by(session, backend, server, port, last)
 
 
-def _begin(session: Session, backend: Backend, target: Target, port: int) -> Attempt:
-    family, host = target
-    fd, _ = fdio.connect(family, host, port)
-    attempt = Attempt(session, fd)
-    try:
-        if backend.keepalive:
-            fdio.keepalive(fd, 0, 0, 0)
-        session.worker.loop.watch(fd, attempt, EDGE | OUT)
-    except OSError:
-        fdio.close(fd)
-        raise
-    return attempt
-
-
-def _failed(server: Server, errno: int) -> Failure:
-    text = os.strerror(errno) if errno else "connection failed"
-    if errno in SCARCE or errno == names.EADDRNOTAVAIL:
-        return Failure("RC", f"out of resources while connecting to {server.name}: {text}")
-    if errno == names.ETIMEDOUT:
-        return Failure("sC", f"{server.name}: {text}")
-    return Failure("SC", f"{server.name}: {text}", refused=True)
+async def _by(session: Session, backend: Backend, server: Server, port: int, hops: Chain) -> int:
+    """One try at one server by one way. Raises Failure."""
+    if hops:
+        try:
+            return await chain.reach(session, hops, server.address.host, port, backend.connect_timeout)
+        except Refusal as refusal:
+            raise Failure(refusal.code, f"{server.name}: {refusal.reason}") from None
+    targets = session.generation.targets[server.id]
+    if not targets:
+        raise Failure("SC", f"{server.name}: its name {server.address.host} has no address")
+    return await connect_to(session, server.name, targets, port, backend.connect_timeout, backend.keepalive)

@@ -56,6 +56,14 @@ class Generation:
         self._server_base = [self.start + counters.server_base(plan, i) for i in range(len(plan.servers))]
         self._process_base = self.start + counters.process_base(plan)
         self._most = plan.settings.max_connections
+        own = [
+            (address.host, port)
+            for listener in plan.listeners
+            for address in listener.bind
+            for port in range(address.port, (address.last_port or address.port) + 1)
+        ]
+        self.own_addresses = frozenset(own)  # where this program listens; an explicit proxy leads nobody there
+        self.wildcard_ports = frozenset(port for host, port in own if host in ("0.0.0.0", "::"))
         self.set_weights({server.id: server.weight for server in plan.servers if not server.disabled})
 
     def set_weights(self, weights: Mapping[int, int]) -> None:

@@ -13,11 +13,27 @@ from ferryman.plan import Backend, Listener, Server
 How = Literal["", "fin", "rst", "timeout", "policy", "error", "killed", "shutdown"]
 
 
+class Ask:
+    """What the client of an explicit proxy asked for. `protocol`: connect, http, socks5."""
+
+    __slots__ = ("error", "host", "port", "protocol", "tls", "user", "via")
+
+    def __init__(self, protocol: str, host: str, port: int) -> None:
+        self.protocol = protocol
+        self.host = host
+        self.port = port
+        self.user = ""  # whose credentials were right
+        self.via = ""  # the proxies it went out through
+        self.tls = ""  # what became of the client's TLS: splice, bump, terminate
+        self.error = ""  # the type of RFC 9209 it was refused with
+
+
 class Record:
     """One connection. `code` is HAProxy's: who ended it (one of C S P R I D U K L c s -), when (Q C D R H L T -)."""
 
     __slots__ = (
         "alpn",
+        "ask",
         "backend",
         "backend_queue",
         "bytes_in",
@@ -58,6 +74,7 @@ class Record:
         self.start = start
         self.sni: str | None = None
         self.alpn: str | None = None
+        self.ask: Ask | None = None  # of an explicit proxy
         self.captures: list[str | None] | None = None
         self.route = ""  # which rule decided: "haproxy.cfg:44", "default"
         self.backend: Backend | None = None

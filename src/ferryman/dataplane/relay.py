@@ -87,10 +87,13 @@ class Tunnel:
         self.counted_in = 0  # bytes already in the counters
         self.counted_out = 0
         self.spliced = 0  # bytes moved within the kernel, both ways together
-        self.client: End = End(self, client_fd)
-        self.server: End = End(self, server_fd)
+        self.client, self.server = self.ends(client_fd, server_fd)
         self.client.peer = self.server
         self.server.peer = self.client
+
+    def ends(self, client_fd: int, server_fd: int) -> tuple[End, End]:
+        """Made once; another kind of tunnel has ends of another kind."""
+        return End(self, client_fd), End(self, server_fd)
 
     def finish(self, code: str, how: How, reason: str = "", reset: End | None = None) -> None:
         """Close both sides and report; `reset`: the side that must learn of it by RST. Idempotent.
@@ -353,6 +356,8 @@ def _timeout_of(tunnel: Tunnel) -> tuple[str, How, str]:
 
 
 def _error_text(errno: object) -> str:
+    if isinstance(errno, str):
+        return errno
     number = errno if isinstance(errno, int) else 0
     if number == names.ECONNRESET or number == names.EPIPE:
         return "connection reset"

@@ -15,7 +15,7 @@ from math import inf
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import dial, fdio
+from ferryman.dataplane import dial, explicit, fdio
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
 from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, SCARCE, URGENT, suspend
@@ -78,6 +78,9 @@ class Session:
                 self.generation.listener_count(listener, Cell.DENIED_CONNECTION)
                 self.refuse(verdict, "PR")
                 return
+        if listener.connect is not None:
+            await explicit.journey(self, listener.connect)
+            return
         backend = self.route(await self.sniff() if listener.inspect or listener.routes else None)
         if backend is None:
             return
@@ -86,7 +89,7 @@ class Session:
         self.generation.routed(backend, record.wall)
         server_fd = await dial.reach(self, backend)
         if server_fd >= 0:
-            self.carry(backend, server_fd)
+            self.carry(server_fd, self.silence(backend.tunnel_timeout, backend.server_timeout))
 
     def route(self, verdict: Verdict | None) -> Backend | None:
         """Which backend; None: refused, or ended before; all is said and done."""
@@ -143,16 +146,23 @@ class Session:
         self.note(facts)
         return verdict
 
-    def carry(self, backend: Backend, server_fd: int) -> None:
-        """Both sides are up: from here on it is a tunnel."""
+    def silence(self, tunnel_timeout: float | None, server_timeout: float | None) -> float:
+        """Seconds that a tunnel may be silent."""
+        if tunnel_timeout is not None:
+            return tunnel_timeout
+        return min(self.listener.client_timeout or inf, server_timeout or inf)
+
+    def carry(self, server_fd: int, limit: float, ahead: int = 0) -> None:
+        """Both sides are up: from here on it is a tunnel, which may be silent for `limit` seconds.
+
+        `ahead`: bytes of the client's that the server has got already.
+        """
         record, listener, worker = self.record, self.listener, self.worker
-        limit = backend.tunnel_timeout
-        if limit is None:
-            limit = min(listener.client_timeout or inf, backend.server_timeout or inf)
         tunnel = Tunnel(worker.carrier, record, self.generation, self.fd, server_fd, limit)
         table = worker.loop.table
         table[self.fd] = tunnel.client
         table[server_fd] = tunnel.server
+        tunnel.client.moved = ahead
         self.fd = -1  # the tunnel's now; whatever still resumes or ends the session has come too late
         log = self.generation.logs[listener.id]
         if log.early and listener.log.format != "connect":

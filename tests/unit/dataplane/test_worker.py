@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rig import Rig, closed_port, gauges, hanging, open_descriptors, plan, reset, server
 
-from ferryman.dataplane import counters, dial
+from ferryman.dataplane import connect, counters
 from ferryman.dataplane.channel import send_order
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import ERR
@@ -163,9 +163,9 @@ def broken_by_a_bug(rig: Rig) -> None:
         def bug(*_: object) -> None:
             raise RuntimeError("a bug")
 
-        patch.setattr("ferryman.dataplane.dial.fdio.so_error", bug)
+        patch.setattr("ferryman.dataplane.connect.fdio.so_error", bug)
         (session,) = rig.worker.waiting
-        (attempt,) = [h for h in rig.worker.loop.table if isinstance(h, dial.Attempt)]
+        (attempt,) = [h for h in rig.worker.loop.table if isinstance(h, connect.Attempt)]
         attempt.mask = ERR
         rig.worker.loop.ready.append(session)
         rig.run(rig.over)
@@ -201,7 +201,7 @@ def test_however_a_connection_ends_nothing_of_it_is_left(
         way(rig)
         rig.run(rig.over)
         rig.turns(1)
-        left = [x for x in gc.get_objects() if isinstance(x, Session | Tunnel | Record | dial.Attempt | dial.Failure)]
+        left = [x for x in gc.get_objects() if isinstance(x, Session | Tunnel | Record | connect.Attempt | connect.Failure)]
         left += [x for x in gc.get_objects() if isinstance(x, End) and hasattr(x, "tunnel")]
         assert not left, "what only the garbage collector could free is a leak"
     finally:

@@ -1,0 +1,147 @@
+"""From the name of a target to a connection: resolved once, judged by address, reached directly or through others.
+
+Used by explicit and forward. The addresses that the rules saw and the guard let pass are those that are connected to;
+nothing is looked up twice, so a name cannot be one thing when it is judged and another when it is used. Where the way
+leads through an upstream proxy, the name goes there as it is and is resolved there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from ferryman.dataplane import chain
+from ferryman.dataplane.connect import Failure, connect_to
+from ferryman.dataplane.generation import Target
+from ferryman.dataplane.questions import Unresolved
+from ferryman.dataplane.record import Ask
+from ferryman.dataplane.refusal import Refusal, refused
+from ferryman.plan import Chain, Connect
+from ferryman.rules import access, egress
+from ferryman.rules.facts import UNKNOWN
+from ferryman.wire.authority import format_authority
+
+if TYPE_CHECKING:
+    from ferryman.dataplane.explicit import Way
+    from ferryman.dataplane.session import Session
+
+T = TypeVar("T")
+
+
+class Resolved:
+    """A target on its way from name to connection."""
+
+    __slots__ = ("addresses", "chains", "host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self.addresses: tuple[Target, ...] | None = None  # None: not looked up
+        self.chains: Sequence[Chain] = ((),)
+
+
+async def resolve(session: Session, connect: Connect, resolved: Resolved) -> None:
+    """Look the name up, unless that was done. Raises Refusal."""
+    if resolved.addresses is not None:
+        return
+    try:
+        resolved.addresses = tuple(await session.worker.questions.resolve(session, resolved.host))
+    except Unresolved as failure:
+        code = "sC" if failure.error == "dns_timeout" else "SC"
+        raise Refusal(failure.error, f"{resolved.host}: {failure.text}", code=code) from None
+    session.learn().target_addresses = tuple(host for _, host in resolved.addresses)
+
+
+async def choose(session: Session, connect: Connect, resolved: Resolved) -> None:
+    """Which ways there are, and, where one is direct, whether the guard lets it be. Raises Refusal."""
+    through = access.via(connect.via, session.learn())
+    if through is UNKNOWN:
+        await resolve(session, connect, resolved)
+        through = access.via(connect.via, session.learn())
+    if through is not None and through is not UNKNOWN:
+        resolved.chains = through.chains_for(resolved.host, resolved.port)
+    if () in resolved.chains:
+        await resolve(session, connect, resolved)
+    if connect.egress_guard:
+        _guard(session, connect, resolved)
+
+
+def _guard(session: Session, connect: Connect, resolved: Resolved) -> None:
+    """Leave out the addresses that nobody should be carried to. Raises Refusal if none is left."""
+    host, port = resolved.host, resolved.port
+    if connect.egress_names is not None and connect.egress_names.matches(host):
+        return
+    if resolved.addresses is None:
+        # an upstream proxy will resolve it: only what is written out can be judged
+        reason = egress.prohibited_name(host)
+    else:
+        reason = ""
+        kept = []
+        for entry in resolved.addresses:
+            found = egress.prohibited(entry[1], port, _own(session, entry, port))
+            if found and not connect.egress_networks.hold(entry[1]):
+                reason = reason or found
+            else:
+                kept.append(entry)
+        if kept:
+            resolved.addresses = tuple(kept)
+            return
+    if reason:
+        text = f"{format_authority(host, port)} is not reached from here: {reason} (egress guard)"
+        raise Refusal("destination_ip_prohibited", text, code="PR", how="policy")
+
+
+def _own(session: Session, entry: Target, port: int) -> Collection[tuple[str, int]]:
+    """Addresses and ports of this program's listeners, as far as they concern this address."""
+    generation = session.generation
+    if port not in generation.wildcard_ports:
+        return generation.own_addresses
+    with socket.socket(entry[0], socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((entry[1], 0))  # works with this machine's addresses alone
+        except OSError:
+            return generation.own_addresses
+    return {*generation.own_addresses, (entry[1], port)}
+
+
+async def reach(session: Session, connect: Connect, ask: Ask, way: Way) -> int:
+    """A connection to the target, by the first way that works; the loop watches it. Raises Refusal."""
+    return await by_first_way(session, way.resolved.chains, partial(reach_by, session, connect, ask, way))
+
+
+async def by_first_way(session: Session, chains: Sequence[Chain], attempt: Callable[[Chain], Awaitable[T]]) -> T:
+    """What `attempt` gives for the first of these ways that works. Raises Refusal, the last one's.
+
+    Where an upstream proxy has judged the client or its request, the others are not asked for another opinion.
+    """
+    *others, last = chains
+    for hops in others:
+        try:
+            return await attempt(hops)
+        except Refusal as failed:
+            if 400 <= failed.received < 500:
+                raise
+        session.record.retries += 1
+    return await attempt(last)
+
+
+async def reach_by(session: Session, connect: Connect, ask: Ask, way: Way, hops: Chain) -> int:
+    """A connection to the target by this way. Raises Refusal."""
+    resolved = way.resolved
+    ask.via = " ".join(map(str, hops))
+    if hops:
+        return await chain.reach(session, hops, resolved.host, resolved.port, connect.connect_timeout, way)
+    return await _directly(session, connect, resolved)
+
+
+async def _directly(session: Session, connect: Connect, resolved: Resolved) -> int:
+    assert resolved.addresses is not None
+    name = format_authority(resolved.host, resolved.port)
+    try:
+        return await connect_to(
+            session, name, resolved.addresses, resolved.port, connect.connect_timeout, session.listener.keepalive
+        )
+    except Failure as failure:
+        raise refused(failure) from None

@@ -1,0 +1,317 @@
+"""Bump: TLS is opened where a rule says so, with a certificate of the operator's CA; what is inside is carried."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from ferry import Ferry, free_port, until
+from servers import Authority
+from talk import Talk
+
+NAME = "api.example.test"
+AGO = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
+
+
+class Origin:
+    """TLS on loopback: says its first bytes back in upper case, whatever they are, then echoes until the end."""
+
+    def __init__(
+        self, leaf: trustme.LeafCert, alpn: tuple[str, ...] = (), newest: ssl.TLSVersion | None = None
+    ) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        leaf.configure_cert(self.context)
+        if newest is not None:
+            self.context.maximum_version = newest
+        if alpn:
+            self.context.set_alpn_protocols(list(alpn))
+        self.names: list[str | None] = []
+        self.context.sni_callback = lambda sock, name, context: self.names.append(name)
+        self.certificate = leaf
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.socket.accept()
+                connection.settimeout(20)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            self._answer(self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False))
+
+    @staticmethod
+    def _answer(tls: ssl.SSLSocket) -> None:
+        with tls:
+            tls.do_handshake()
+            tls.sendall(tls.recv(65536).upper())
+            while data := tls.recv(65536):
+                tls.sendall(data)
+            tls.unwrap()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@pytest.fixture
+def origin(authority: Authority) -> Iterator[Callable[..., Origin]]:
+    running: list[Origin] = []
+
+    def start(leaf: trustme.LeafCert | None = None, *alpn: str, newest: ssl.TLSVersion | None = None) -> Origin:
+        running.append(Origin(leaf or authority.ca.issue_cert(NAME, "*.apps.example.test"), alpn, newest))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> trustme.CA:
+    """The CA that the clients of the proxy were told to trust."""
+    return trustme.CA(organization_name="Operator")
+
+
+Start = Callable[..., tuple[Ferry, int]]
+
+
+@pytest.fixture
+def proxy(run_ferry: Callable[..., Ferry], operator: trustme.CA, authority: Authority, tmp_path: Path) -> Start:
+    """ferryman with `tls` rules and further lines of `connect`, and its port."""
+    operator.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    operator.private_key_pem.write_to_path(str(tmp_path / "ca.key"))
+
+    def start(tls: str = "[bump]", bump: str = "", more: str = "") -> tuple[Ferry, int]:
+        port = free_port()
+        rules = tls if tls != "[bump]" else "[{action: bump}]"
+        ferry = run_ferry(
+            f"listeners:\n  out:\n    bind: 127.0.0.1:{port}\n    connect:\n      egress_allow: [127.0.0.1]\n"
+            f"      tls: {rules}\n      bump: {{ca: '{tmp_path}/ca.pem', key: '{tmp_path}/ca.key', "
+            f"server_ca: '{authority.file}'{bump}}}\n{more}"
+        )
+        return ferry, port
+
+    return start
+
+
+def through(
+    port: int, target: int, ca: trustme.CA | None, name: str = NAME, alpn: tuple[str, ...] = ()
+) -> ssl.SSLSocket:
+    """A TLS client that went through CONNECT; trusts `ca` (None: anybody)."""
+    talk = Talk(port)
+    assert talk.connect(f"127.0.0.1:{target}").status == 200
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        ca.configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context.wrap_socket(talk.sock, server_hostname=name, suppress_ragged_eofs=False)
+
+
+def shown(tls: ssl.SSLSocket) -> x509.Certificate:
+    return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")
+
+
+def issuer(certificate: x509.Certificate) -> str:
+    return certificate.issuer.rfc4514_string()
+
+
+def last_line(ferry: Ferry) -> dict[str, object]:
+    return until(lambda: [json.loads(line) for line in ferry.log.splitlines() if line.startswith("{")], "a log line")[
+        -1
+    ]
+
+
+def test_the_client_sees_a_certificate_of_the_operator_that_resembles_the_servers(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA
+) -> None:
+    ferry, port = proxy()
+    server = origin()
+    with through(port, server.port, operator) as tls:
+        certificate = shown(tls)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [NAME, "*.apps.example.test"]
+        assert "Operator" in issuer(certificate)
+        tls.sendall(b"hello")
+        assert tls.recv(100) == b"HELLO"
+        tls.sendall(b"x" * 300_000)
+        got = b""
+        while len(got) < 300_000:
+            got += tls.recv(65536)
+        assert got == b"x" * 300_000
+    assert server.names == [NAME], "the server is asked for the name that the client asked for"
+    line = until(lambda: last_line(ferry), "the line")
+    assert (line["tls"], line["sni"], line["code"]) == ("bump", NAME, "--")
+    assert line["bytes"] == {"in": 300_005, "out": 300_005}, "bytes of the application"
+
+
+def test_alpn_is_what_the_server_chose(proxy: Start, origin: Callable[..., Origin], operator: trustme.CA) -> None:
+    _, port = proxy()
+    server = origin(None, "x/2", "http/1.1")
+    with through(port, server.port, operator, alpn=("http/1.1", "x/2")) as tls:
+        assert tls.selected_alpn_protocol() == "x/2", "the server prefers it"
+    plain = origin()
+    with through(port, plain.port, operator, alpn=("http/1.1",)) as tls:
+        assert tls.selected_alpn_protocol() is None
+
+
+def test_what_is_wrong_with_the_server_the_client_sees(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+) -> None:
+    ferry, port = proxy()
+    expired = origin(authority.ca.issue_cert(NAME, not_before=AGO, not_after=AGO + datetime.timedelta(days=1)))
+    with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
+        through(port, expired.port, operator)
+    other = origin(authority.ca.issue_cert("other.example.test"))
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"(?i)hostname mismatch"):
+        through(port, other.port, operator)
+    stranger = origin(trustme.CA().issue_cert(NAME))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        through(port, stranger.port, operator)
+    with through(port, stranger.port, None) as tls:
+        assert "NOT TRUSTED" in issuer(shown(tls)), "whoever goes on all the same is told"
+    assert ferry.process.poll() is None
+
+
+def test_a_server_that_is_not_trusted_can_be_refused(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA
+) -> None:
+    ferry, port = proxy(bump=", untrusted: refuse")
+    stranger = origin(trustme.CA().issue_cert(NAME))
+    with pytest.raises(ssl.SSLError, match="handshake failure"):
+        through(port, stranger.port, None)
+    until(lambda: "tls_certificate_error" in ferry.log, "the reason in the log")
+
+
+def test_spliced_names_are_left_alone(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+) -> None:
+    rules = "[{action: peek, when: {step: 1}}, {action: splice, when: {sni: '*.apps.example.test'}}, {action: bump}]"
+    ferry, port = proxy(rules)
+    server = origin()
+    with through(port, server.port, authority.ca, "shop.apps.example.test") as tls:
+        own = shown(tls)
+        assert "Operator" not in issuer(own), "the server's own certificate"
+    with through(port, server.port, operator) as tls:
+        assert "Operator" in issuer(shown(tls))
+    until(lambda: '"tls":"splice"' in ferry.log and '"tls":"bump"' in ferry.log, "both in the log")
+
+
+def test_terminate_and_a_name_that_is_not_the_targets(proxy: Start, origin: Callable[..., Origin]) -> None:
+    rules = "[{action: peek, when: {step: 1}}, {action: terminate, when: {sni: api.example.test}}, {action: splice}]"
+    ferry, port = proxy(rules)
+    server = origin()
+    with pytest.raises(ssl.SSLError, match="access denied"):
+        through(port, server.port, None)
+    assert server.names == [], "the server has not seen a hello"
+    until(lambda: '"tls":"terminate"' in ferry.log, "the line")
+    ferry, port = proxy("[{action: splice}]", more="      match_sni: true\n")
+    with pytest.raises(ssl.SSLError, match="unrecognized name"):
+        through(port, server.port, None)
+    until(lambda: "the hello asks for api.example.test" in ferry.log, "the reason")
+
+
+def test_the_servers_names_decide_at_step_3(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+) -> None:
+    good = origin(authority.ca.issue_cert(NAME, "good.example.test"), newest=ssl.TLSVersion.TLSv1_2)
+    bad = origin(authority.ca.issue_cert(NAME, "bad.example.test"), newest=ssl.TLSVersion.TLSv1_2)
+    for look, trusted in (("peek", authority.ca), ("stare", operator)):
+        rules = f"[{{action: terminate, when: {{server_name: bad.example.test}}}}, {{action: {look}}}]"
+        _, port = proxy(rules)
+        with through(port, good.port, trusted) as tls:
+            tls.sendall(b"abc")
+            assert tls.recv(10) == b"ABC"
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            through(port, bad.port, None)
+
+
+def test_what_is_no_tls_goes_through_or_is_refused(
+    proxy: Start, echo: Callable[..., object], operator: trustme.CA
+) -> None:
+    server = echo()
+    greeter = echo("127.0.0.1", greeting=b"@RSYNCD: 31.0\n")
+    _, port = proxy()
+    with Talk(port) as talk:
+        assert talk.connect(f"127.0.0.1:{server.port}").status == 200  # type: ignore[attr-defined]
+        talk.send(b"no TLS at all")
+        assert talk.exactly(13) == b"no TLS at all"
+    with Talk(port) as talk:
+        assert talk.connect(f"127.0.0.1:{greeter.port}").status == 200  # type: ignore[attr-defined]
+        assert talk.line() == b"@RSYNCD: 31.0\n", "a server that speaks first is not made to wait"
+    _, port = proxy(more="      on_unknown_protocol: respond\n")
+    with Talk(port) as talk:
+        assert talk.connect(f"127.0.0.1:{server.port}").status == 200  # type: ignore[attr-defined]
+        talk.send(b"no TLS at all")
+        assert talk.answer().status == 400
+    _, port = proxy(more="      on_unknown_protocol: terminate\n")
+    with Talk(port) as talk:
+        assert talk.connect(f"127.0.0.1:{server.port}").status == 200  # type: ignore[attr-defined]
+        talk.send(b"no TLS at all")
+        with pytest.raises(ConnectionResetError):
+            talk.some()
+
+
+def test_a_client_that_refuses_is_recorded_and_after_a_while_spliced(
+    proxy: Start, origin: Callable[..., Origin], authority: Authority, operator: trustme.CA
+) -> None:
+    ferry, port = proxy(bump=", learn: {failures: 2, time: 1h}")
+    server = origin()
+    for _ in range(2):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            through(port, server.port, authority.ca)  # pins the origin's CA
+    until(lambda: ferry.log.count("unknown ca") >= 2, "both refusals in the log")
+
+    def learned(*arguments: str) -> str:
+        command = [sys.executable, "-m", "ferryman", "learned", "--control", ferry.control, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    until(lambda: NAME in learned(), "the client to be listed")
+
+    def goes_through() -> bool:
+        try:
+            with through(port, server.port, authority.ca) as tls:
+                return "Operator" not in issuer(shown(tls))
+        except ssl.SSLError:
+            return False
+
+    until(goes_through, "it to be spliced")
+    learned("--forget", "--name", NAME)
+    until(lambda: NAME not in learned(), "it to be forgotten")
+    until(lambda: not goes_through(), "it to be bumped again")
+
+
+def test_an_authority_that_cannot_be_used_is_an_error_with_its_place(
+    run_ferry: Callable[..., Ferry], operator: trustme.CA, tmp_path: Path
+) -> None:
+    operator.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trustme.CA().private_key_pem.write_to_path(str(tmp_path / "other.key"))
+    file = tmp_path / "proxy.yaml"
+    file.write_text(
+        "listeners:\n  out:\n    bind: 127.0.0.1:3128\n    connect:\n      tls: [{action: bump}]\n"
+        f"      bump:\n        ca: {tmp_path}/ca.pem\n        key: {tmp_path}/other.key\n"
+    )
+    command = [sys.executable, "-m", "ferryman", "check", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "proxy.yaml:8:14" in done.stdout + done.stderr
+    assert "error: the key in" in done.stdout + done.stderr
