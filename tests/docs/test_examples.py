@@ -18,12 +18,21 @@ from ferryman.config.source import Source
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, every_block
 
 BLOCKS = every_block()
+RUN = [block for block in BLOCKS if block.mark == "run"]
+
+
+def is_run(block: Block) -> bool:
+    """Do marked commands of its page read it, perhaps with files that they make? Then they are its test."""
+    name = block.mark.removeprefix("file: ")
+    return name != block.mark and any(other.page == block.page and f" {name} " in other.text for other in RUN)
+
+
 CONFIGURATIONS = [
     block
     for block in BLOCKS
-    if block.language == "haproxy" or (block.language == "yaml" and re.search(r"^listeners:", block.text, re.M))
+    if not is_run(block)
+    and (block.language == "haproxy" or (block.language == "yaml" and re.search(r"^listeners:", block.text, re.M)))
 ]
-RUN = [block for block in BLOCKS if block.mark == "run"]
 COMMANDS = [
     (block, line)
     for block in BLOCKS

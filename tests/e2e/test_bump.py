@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+import websockets.sync.client
+import websockets.sync.server
 from cryptography import x509
 from ferry import Ferry, free_port, until
 from servers import Authority
@@ -298,6 +300,35 @@ def test_a_client_that_refuses_is_recorded_and_after_a_while_spliced(
     learned("--forget", "--name", NAME)
     until(lambda: NAME not in learned(), "it to be forgotten")
     until(lambda: not goes_through(), "it to be bumped again")
+
+
+def test_an_upgrade_inside_reaches_the_server_and_the_101_is_a_tunnel(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+) -> None:
+    _, port = proxy()
+    server = origin()
+    head = b"POST /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
+    with through(port, server.port, operator) as tls:
+        tls.sendall(head)
+        assert tls.recv(1000) == head.upper(), "every byte of it, hop-by-hop fields among them"
+        tls.sendall(b"\x80\x03\x00\x01 a frame")
+        assert tls.recv(1000) == b"\x80\x03\x00\x01 a frame"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.ca.issue_cert(NAME).configure_cert(context)
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    operator.configure_trust(trusting)
+
+    def answer(connection: websockets.sync.server.ServerConnection) -> None:
+        for message in connection:
+            connection.send(message[::-1])
+
+    with websockets.sync.server.serve(answer, "127.0.0.1", 0, ssl=context) as sockets:
+        threading.Thread(target=sockets.serve_forever, daemon=True).start()
+        talk = Talk(port)
+        assert talk.connect(f"127.0.0.1:{sockets.socket.getsockname()[1]}").status == 200
+        with websockets.sync.client.connect(f"wss://{NAME}/", sock=talk.sock, ssl=trusting) as client:
+            client.send("hello")
+            assert client.recv(10) == "olleh"
 
 
 def test_an_authority_that_cannot_be_used_is_an_error_with_its_place(
