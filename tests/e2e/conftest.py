@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,28 @@ def run_ferry(tmp_path: Path) -> Iterator[Callable[..., Ferry]]:
     yield start
     for ferry in running:
         ferry.stop()
+
+
+@pytest.fixture(scope="module")
+def run_shared_ferry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ferry]]:
+    """As run_ferry, for all tests of a file: starting takes longer than most of them."""
+    running: list[Ferry] = []
+
+    def start(text: str, name: str = "ferryman.yaml", *arguments: str, **options: Any) -> Ferry:
+        ferry = Ferry(tmp_path_factory.mktemp("ferry"), text, name, *arguments, **options)
+        running.append(ferry)
+        return ferry.wait_ready()
+
+    yield start
+    for ferry in running:
+        ferry.stop()
+
+
+@pytest.fixture(scope="module")
+def at_the_end() -> Iterator[ExitStack]:
+    """What a file's shared servers and programs put here is ended with the file, also when not all could be started."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

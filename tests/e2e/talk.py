@@ -53,7 +53,9 @@ class Talk:
     def __enter__(self) -> Talk:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.sock.close()
 
     def send(self, data: bytes | str) -> None:
@@ -71,7 +73,15 @@ class Talk:
         return self.sock.recv(65536)
 
     def exactly(self, count: int) -> bytes:
-        return self._until(lambda data: count if len(data) >= count else -1, f"{count} bytes")
+        pieces: list[bytes] = []
+        missing = count
+        while missing > 0:
+            piece = self.some()
+            assert piece, f"the connection ended {missing} bytes before the end"
+            pieces.append(piece[:missing])
+            self._ahead = piece[missing:]
+            missing -= len(pieces[-1])
+        return b"".join(pieces)
 
     def line(self) -> bytes:
         """Up to and with LF."""
@@ -88,13 +98,15 @@ class Talk:
 
     def rest(self) -> bytes:
         """All until the end. Raises ConnectionResetError."""
-        data = b""
-        while more := self.some():
-            data += more
-        return data
+        return b"".join(iter(self.some, b""))
 
     def answer(self, method: str = "GET") -> Answer:
         """The next answer, with its body."""
+        head = self.answer_head()
+        return Answer(head.status, head.reason, head.fields, self._body(head, method), head.raw)
+
+    def answer_head(self) -> Answer:
+        """The next answer, its body left to be read."""
         raw = self._until(lambda data: data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else -1, "an empty line")
         first, *lines = raw[:-4].decode("latin-1").split("\r\n")
         version, status, reason = first.split(" ", 2)
@@ -104,8 +116,7 @@ class Talk:
             name, colon, value = line.partition(":")
             assert colon, line
             fields.append((name, value.strip()))
-        answer = Answer(int(status), reason, tuple(fields), b"", raw)
-        return Answer(answer.status, reason, answer.fields, self._body(answer, method), raw)
+        return Answer(int(status), reason, tuple(fields), b"", raw)
 
     def _body(self, answer: Answer, method: str) -> bytes:
         tunnel = method == "CONNECT" and answer.status < 300

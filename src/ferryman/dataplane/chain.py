@@ -129,7 +129,8 @@ async def _negotiate(stream: Stream, hop: Hop, goal: tuple[str, int], credential
         else:
             status = 502  # our credentials, not the client's
     text = f"proxy {hop.address} answered {answer.status} {answer.reason} to CONNECT {format_authority(*goal)}"
-    raise Refusal("http_request_denied", text, status=status, headers=headers, received=answer.status)
+    again = status == 407
+    raise Refusal("http_request_denied", text, status=status, headers=headers, received=answer.status, again=again)
 
 
 async def _socks(stream: Stream, hop: Hop, goal: tuple[str, int]) -> None:

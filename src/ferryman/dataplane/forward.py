@@ -167,7 +167,9 @@ class _Exchange:
                 if self.request.version == (1, 1):
                     await self.client.send(http1forward.forwarded_response(response, self.request.version))
             if response.status == 407 and not (self.server.hop and self.server.hop.pass_credentials):
-                raise BadHead(502, "it wants credentials that the client does not have")
+                self.server.close()
+                text = f"{self.server.stream.side}: it wants credentials that are not the client's to give"
+                raise Refusal("http_request_denied", text, status=502, received=407)
             begun = True
             return await self._deliver(response)
         except (Gone, TimeUp, BadHead, BadBody) as problem:

@@ -75,7 +75,7 @@ def _guard(session: Session, connect: Connect, resolved: Resolved) -> None:
         return
     if resolved.addresses is None:
         # an upstream proxy will resolve it: only what is written out can be judged
-        reason = egress.prohibited_name(host)
+        reason = "" if connect.egress_networks.hold(host) else egress.prohibited_name(host)
     else:
         reason = ""
         kept = []
