@@ -21,6 +21,7 @@ An orderly end ends one direction only, whatever the versions (RFC 5246 had both
 
 from __future__ import annotations
 
+import errno as names
 import os
 import select
 import socket
@@ -304,7 +305,12 @@ def close_notify(sock: ssl.SSLSocket) -> bytes:
 
 
 class Layer(TlsTunnel):
-    """TLS on the server's side, and on the client's one end of a pair of sockets, of which `far` is the other."""
+    """TLS on the server's side, and on the client's one end of a pair of sockets, of which `far` is the other.
+
+    Unix sockets have no RST. A reset is shown to the far end by leaving something unread at the near one, and is seen
+    from there in that all is closed before the other direction has ended. (If that has ended, a reset by the client can
+    not be told from an end any more.)
+    """
 
     __slots__ = ("_far", "_inode")
 
@@ -320,18 +326,25 @@ class Layer(TlsTunnel):
         """Who uses the layer has its own timeouts."""
 
     def finish(self, code: str, how: How, reason: str = "", reset: End | None = None) -> None:
-        """As ever; a reset is shown to the far end by leaving something unread here (there is no RST otherwise)."""
         if self.client.fd >= 0 and (reset is self.client or self.server.waits):
-            try:
-                if os.fstat(self._far).st_ino == self._inode:  # else it is closed, and the number may be another's
-                    fdio.send(self._far, b"\0")
-            except OSError:
-                pass  # it is closed, at least for writing; or full, which does as well
+            self._reset_far_end()
         super().finish(code, how, reason, reset)
+
+    def _reset_far_end(self) -> None:
+        try:
+            if os.fstat(self._far).st_ino != self._inode:
+                return  # closed, and the number is another's
+            fdio.send(self._far, b"\0")  # if there is no room, enough is unread already
+        except BrokenPipeError:  # it has ended its direction
+            user = self.carrier.loop.table[self._far]
+            if isinstance(user, End):
+                user._broken(names.ECONNRESET)
+        except OSError:
+            return  # closed
 
 
 class _Near(TlsEnd):
-    """The layer's end of the pair. Unix sockets have no RST: one that was closed before all was over was reset."""
+    """The layer's end of the pair."""
 
     __slots__ = ()
 

@@ -75,7 +75,7 @@ class Worker:
     def run(self) -> int:
         """Until told to quit, or the supervisor is gone; then cut what is left. Gives the exit status."""
         self.loop.run()
-        for tunnel in self.tunnels():
+        for tunnel in self._carried():
             tunnel.finish("K-", "shutdown", "ferryman stops", reset=tunnel.client)
         for session in list(self.waiting):
             session.cut("K-", "shutdown", "ferryman stops")
@@ -289,6 +289,10 @@ class Worker:
 
     def tunnels(self) -> list[Tunnel]:
         """All that are alive."""
+        return [tunnel for tunnel in self._carried() if tunnel.home is not None]
+
+    def _carried(self) -> list[Tunnel]:
+        """All that are alive, and the layers of TLS below some of them (tlsrelay.Layer), which have no home."""
         return [h.tunnel for h in self.loop.table if isinstance(h, End) and h is h.tunnel.client]
 
     def tick_soon(self) -> None:
