@@ -206,15 +206,18 @@ class _Journey:
             await self._end(alert.INTERNAL_ERROR, "PR", "error", f"no certificate for {name}: {unanswered.text}")
             return
         chosen = opened.socket.selected_alpn_protocol()
-        context = tls.context_of(minted, (chosen,) if chosen else ())
         session.deadline = session.worker.loop.now + (self.connect.head_timeout or inf)
         try:
+            context = tls.context_of(minted, (chosen,) if chosen else ())
             with_client = await tls.server(session, session.fd, context)
         except tls.TlsFailure as failure:
             if failure.peer_refused_certificate:
                 session.worker.questions.bump_failed(session, name)
             self.ask.error = "tls_alert_received" if failure.alert else "tls_protocol_error"
-            session.end("CR", "error", f"client: {failure.reason}", reset=True)
+            if failure.kind == "local":
+                session.end("RC", "error", failure.reason, reset=True)
+            else:
+                session.end("CR", "error", f"client: {failure.reason}", reset=True)
             return
         finally:
             session.deadline = inf

@@ -45,11 +45,11 @@ async def reach(
 async def nearest(session: Session, hops: Chain, timeout: float | None) -> int:
     """A connection to the last of these proxies itself, through the others, for requests to be sent to it."""
     first = hops[0]
-    fd = await _secured(session, first, await _dial(session, first, timeout))
+    fd = await _secured(session, first, await _dial(session, first, timeout), timeout)
     for hop, further in pairwise(hops):
         goal = further.address.host, further.address.port
         fd = await _guarded(session, hop, fd, goal, timeout, None)
-        fd = await _secured(session, further, fd)
+        fd = await _secured(session, further, fd, timeout)
     return fd
 
 
@@ -90,16 +90,19 @@ async def _dial(session: Session, hop: Hop, timeout: float | None) -> int:
         raise refused(failure) from None
 
 
-async def _secured(session: Session, hop: Hop, fd: int) -> int:
+async def _secured(session: Session, hop: Hop, fd: int, timeout: float | None) -> int:
     """Where the proxy wants TLS: a plain descriptor to what is said within it. Closes `fd` if that fails."""
     if hop.scheme != "https":
         return fd
     name = hop.server_name or hop.address.host
+    session.deadline = session.worker.loop.now + (timeout or inf)
     try:
         secured = await tls.client(session, fd, tls.server_context(hop.ca, hop.verify, (), True), name)
     except tls.TlsFailure as failure:
         error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
         raise Refusal(error, f"proxy {hop.address}: {failure.reason}") from None
+    finally:
+        session.deadline = inf
     return tlsrelay.carry_layer(session, secured)
 
 

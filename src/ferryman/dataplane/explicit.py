@@ -235,14 +235,14 @@ async def _through(session: Session, connect: Connect, client: ClientStream, fd:
     session.deadline = session.worker.loop.now + (connect.connect_timeout or inf)
     try:
         await client.send(answer)
-        session.deadline = inf
-        if way.tls != "splice" or connect.match_sni:
-            await bump.look(session, connect, client, fd, way)
-            return
     except BaseException:
         session.worker.loop.close(fd)
         raise
-    session.carry(fd, session.silence(connect.tunnel_timeout, connect.server_timeout))
+    session.deadline = inf
+    if way.tls != "splice" or connect.match_sni:
+        await bump.look(session, connect, client, fd, way)  # which closes it
+    else:
+        session.carry(fd, session.silence(connect.tunnel_timeout, connect.server_timeout))
 
 
 async def answer(session: Session, client: ClientStream, refusal: Refusal, request: Request) -> bool:

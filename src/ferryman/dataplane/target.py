@@ -20,7 +20,7 @@ from ferryman.dataplane.record import Ask
 from ferryman.dataplane.refusal import Refusal, refused
 from ferryman.plan import Chain, Connect
 from ferryman.rules import access, egress
-from ferryman.rules.facts import UNKNOWN
+from ferryman.rules.facts import ABSENT, UNKNOWN
 from ferryman.wire.authority import format_authority
 
 if TYPE_CHECKING:
@@ -33,25 +33,32 @@ T = TypeVar("T")
 class Resolved:
     """A target on its way from name to connection."""
 
-    __slots__ = ("addresses", "chains", "host", "port")
+    __slots__ = ("addresses", "chains", "failure", "host", "port")
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
-        self.addresses: tuple[Target, ...] | None = None  # None: not looked up
+        self.addresses: tuple[Target, ...] | None = None  # None: not looked up, or there are none
+        self.failure = ("", "", "")  # why there are none: error, reason and code of a Refusal
         self.chains: Sequence[Chain] = ((),)
 
 
 async def resolve(session: Session, connect: Connect, resolved: Resolved) -> None:
-    """Look the name up, unless that was done. Raises Refusal."""
-    if resolved.addresses is not None:
+    """Look the name up, unless that was done.
+
+    What does not resolve has no address that a rule could be about, as in Squid: a proxy that only reaches out through
+    another one may know no names at all. It is a failure where a connection is to be made from here.
+    """
+    if resolved.addresses is not None or resolved.failure[0]:
         return
     try:
         resolved.addresses = tuple(await session.worker.questions.resolve(session, resolved.host))
     except Unresolved as failure:
         code = "sC" if failure.error == "dns_timeout" else "SC"
-        raise Refusal(failure.error, f"{resolved.host}: {failure.text}", code=code) from None
-    session.learn().target_addresses = tuple(host for _, host in resolved.addresses)
+        resolved.failure = failure.error, f"{resolved.host}: {failure.text}", code
+        session.learn().target_addresses = ABSENT
+    else:
+        session.learn().target_addresses = tuple(host for _, host in resolved.addresses)
 
 
 async def choose(session: Session, connect: Connect, resolved: Resolved) -> None:
@@ -64,6 +71,11 @@ async def choose(session: Session, connect: Connect, resolved: Resolved) -> None
         resolved.chains = through.chains_for(resolved.host, resolved.port)
     if () in resolved.chains:
         await resolve(session, connect, resolved)
+        error, reason, code = resolved.failure
+        if error:
+            resolved.chains = tuple(hops for hops in resolved.chains if hops)
+            if not resolved.chains:
+                raise Refusal(error, reason, code=code)
     if connect.egress_guard:
         _guard(session, connect, resolved)
 

@@ -1,4 +1,4 @@
-"""What step 3 of peeking reads of the server's answer; the whole of bump is in tests/e2e/test_bump.py."""
+"""What step 3 of peeking reads of the server's answer; the whole of bump is in tests/e2e/test_opening_tls.py."""
 
 from __future__ import annotations
 
