@@ -35,7 +35,7 @@ lint: venv  ## ruff and mypy
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy -p ferryman -p bench -p scripts
 
-bench: venv  ## compare with HAProxy and nginx (BENCH="--quick", "--only plain,sni", "--threads 2", "--help")
+bench: venv  ## compare with other proxies (BENCH="--quick", "--only plain,sni", "--threads 2", "--help")
 	$(BIN)/python -m bench $(BENCH)
 
 peers:  ## with root and apt: install the programs that tests and bench use

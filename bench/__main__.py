@@ -26,7 +26,7 @@ from bench.stalls import stall_clock
 from bench.trial import Trial
 
 RESULTS = Path(__file__).parent / "results"
-IDLE = "idle"
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # tinyproxy syncs its log, which should cost it little
 SCALING_LOADS = ("plain", "sni", "keepalive64")
 NEEDED = ("nginx", "wrk", "iperf3", "taskset")
 
@@ -36,16 +36,18 @@ Measure = Callable[[Peer], report.Sample]
 class Rounds:
     """Runs measurements with the proxies taking turns. A run that fails is remembered in `failures`, the rest go on."""
 
-    def __init__(self, peers: Sequence[Peer], count: int) -> None:
+    def __init__(self, peers: dict[str, Peer], count: int) -> None:
         self.peers = peers
         self.count = count
         self.failures: list[str] = []
 
-    def run(self, name: str, *measures: Measure) -> list[dict[str, report.Summary]]:
-        """For each of `measures` the summary of every proxy that could be measured; the measures take turns too."""
+    def run(self, name: str, wanted: Sequence[str], *measures: Measure) -> list[dict[str, report.Summary]]:
+        """For each of `measures` the summary of every proxy of those wanted that could be measured; the measures take
+        turns too."""
+        peers = [self.peers[peer] for peer in wanted if peer in self.peers]
         samples: list[dict[str, list[report.Sample]]] = [{} for _ in measures]
         for number in range(self.count):
-            for peer in self.peers:
+            for peer in peers:
                 for collected, measure in zip(samples, measures, strict=True):
                     _progress(f"{name}: round {number + 1} of {self.count}, {peer.name}")
                     try:
@@ -62,11 +64,15 @@ def compare(trial: Trial, rounds: Rounds, names: Sequence[str]) -> dict[str, dic
     verdicts = []
     for workload in loads.WORKLOADS:
         if workload.name in names:
-            [results[workload.name]] = rounds.run(workload.name, partial(trial.load, workload, 1))
-            print(report.table(f"{workload.name}: {workload.title}", workload.operation, results[workload.name]))
-    if IDLE in names:
-        [results[IDLE]] = rounds.run(IDLE, trial.idle)
-        print(report.table(f"{IDLE}: {trial.tunnels} idle tunnels", "tunnel", results[IDLE]))
+            [result] = rounds.run(workload.name, workload.peers, partial(trial.load, workload, 1))
+            results[workload.name] = result
+            title = f"{workload.name}: {workload.title}"
+            print(report.table(title, workload.operation, result, workload.peers[1]))
+    for idle in loads.IDLES:
+        if idle.name in names:
+            [result] = rounds.run(idle.name, idle.peers, partial(trial.idle, idle))
+            results[idle.name] = result
+            print(report.table(f"{idle.name}: {trial.tunnels} idle tunnels", "tunnel", result, idle.peers[1]))
     for name, result in results.items():
         verdicts += report.verdicts(name, result)
     if verdicts:
@@ -81,6 +87,7 @@ def scale(trial: Trial, rounds: Rounds, names: Sequence[str], workers: int) -> d
         if workload.name in names and workload.name in SCALING_LOADS:
             one, more = rounds.run(
                 workload.name,
+                workload.peers,
                 partial(trial.load, workload, 1),
                 partial(trial.load, workload, workers),
             )
@@ -102,19 +109,19 @@ def divide_cpus(workers: int) -> tuple[set[int], set[int]]:
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
-    names = [workload.name for workload in loads.WORKLOADS] + [IDLE]
+    names = [workload.name for workload in (*loads.WORKLOADS, *loads.IDLES)]
 
     def several(text: str) -> list[str]:
         return text.split(",")
 
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Compare ferryman with HAProxy and nginx.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Compare ferryman with other proxies.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per workload (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds per measured load (default 3)")
     parser.add_argument("--tunnels", type=int, default=4000, help="idle tunnels (default 4000)")
     parser.add_argument(
         "--only", type=several, default=names, metavar="A,B", help=f"workloads out of {','.join(names)}"
     )
-    parser.add_argument("--peers", type=several, metavar="A,B", help="proxies out of ferryman,haproxy,nginx")
+    parser.add_argument("--peers", type=several, metavar="A,B", help="proxies out of those installed")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="show how rates grow from 1 worker to N")
     parser.add_argument("--quick", action="store_true", help="one short round: does it run at all?")
     parsed = parser.parse_args(arguments)
@@ -142,10 +149,10 @@ def main(arguments: Sequence[str]) -> int:
     os.sched_setaffinity(0, load_cpus)
     for peer in peers.values():
         print(f"{peer.name}: {peer.version}")
-    rounds = Rounds(list(peers.values()), asked.rounds)
+    rounds = Rounds(peers, asked.rounds)
     start, others = time.monotonic(), others_cpu()
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=MEMORY)))
         servers = stack.enter_context(loads.servers(folder, load_cpus))
         sink = stack.enter_context(LogSink())
         stalled = stack.enter_context(stall_clock(proxy_cpus, folder))

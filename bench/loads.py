@@ -1,31 +1,30 @@
 """The workloads: what is sent through a proxy, and the servers behind it.
 
-wrk makes the requests, iperf3 the bulk, this process itself the idle tunnels; nginx answers. All of it runs on the
-load's CPU. wrk's clock starts when it sends a request, so a latency here is: accept to dial to answer, without the TCP
-(and, for `sni`, without the TLS) handshake.
+wrk makes the requests, iperf3 the bulk, this process itself the idle tunnels and all that explicit proxies are asked
+for (bench.clients); nginx answers. All of it runs on the load's CPU. wrk's clock starts when it sends a request, so a
+latency here is: accept to dial to answer, without the TCP (and, for `sni`, without the TLS) handshake.
 """
 
 import contextlib
-import datetime
 import json
 import re
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import cycle, islice, repeat
+from operator import attrgetter
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
-from bench.peers import SNI_NAME, found, nginx_preamble
+from bench import certificates, clients
+from bench.peers import SNI_NAME, Job, Kind, found, nginx_preamble
 from bench.process import BenchError, free_port, running
 
 AT_ONCE = 32  # connections in flight when every request has its own
 BUSY_SECONDS = 10.0
+BULK_SIZE = 32 << 20  # of the file that is downloaded again and again
 _WRK_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -46,19 +45,33 @@ class Servers:
 
     http: int
     tls: int
+    names: int  # TLS with a certificate of its own for every name
     iperf3: int
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One kind of load. `run(port, seconds, threads)` puts it on the proxy at that port."""
+    """One kind of load. `run(job, seconds, threads)` puts it on a proxy with that job.
+
+    `peers` names the proxies it is for; the second is the one that the others are compared with in the table.
+    """
 
     name: str
     title: str
     operation: str
-    by_name: bool
+    kind: Kind
+    peers: tuple[str, ...]
     target: Callable[[Servers], int]
-    run: Callable[[int, int, int], Outcome]
+    run: Callable[[Job, int, int], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Tunnels that do nothing, for their memory; like a Workload."""
+
+    name: str
+    kind: Kind
+    peers: tuple[str, ...]
 
 
 def parse_wrk(output: str) -> Outcome:
@@ -109,21 +122,21 @@ def _wrk(url: str, connections: int, seconds: int, threads: int, *headers: str) 
     return parse_wrk(_output(command, seconds + 15))
 
 
-def _plain(port: int, seconds: int, threads: int) -> Outcome:
-    return _wrk(f"http://127.0.0.1:{port}/", AT_ONCE, seconds, threads, "Connection: close")
+def _plain(job: Job, seconds: int, threads: int) -> Outcome:
+    return _wrk(f"http://127.0.0.1:{job.listen}/", AT_ONCE, seconds, threads, "Connection: close")
 
 
-def _sni(port: int, seconds: int, threads: int) -> Outcome:
-    return _wrk(f"https://{SNI_NAME}:{port}/", AT_ONCE, seconds, threads, "Connection: close")
+def _sni(job: Job, seconds: int, threads: int) -> Outcome:
+    return _wrk(f"https://{SNI_NAME}:{job.listen}/", AT_ONCE, seconds, threads, "Connection: close")
 
 
-def _keep_alive(connections: int) -> Callable[[int, int, int], Outcome]:
-    return lambda port, seconds, threads: _wrk(f"http://127.0.0.1:{port}/", connections, seconds, threads)
+def _keep_alive(connections: int) -> Callable[[Job, int, int], Outcome]:
+    return lambda job, seconds, threads: _wrk(f"http://127.0.0.1:{job.listen}/", connections, seconds, threads)
 
 
-def _bulk(streams: int) -> Callable[[int, int, int], Outcome]:
-    def run(port: int, seconds: int, _threads: int) -> Outcome:
-        command = ["iperf3", "--json", "-c", "127.0.0.1", "-p", str(port), "-P", str(streams), "-t", str(seconds)]
+def _bulk(streams: int) -> Callable[[Job, int, int], Outcome]:
+    def run(job: Job, seconds: int, _threads: int) -> Outcome:
+        command = ["iperf3", "--json", "-c", "127.0.0.1", "-p", str(job.listen), "-P", str(streams), "-t", str(seconds)]
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             output = _output(command, seconds + 15)
@@ -134,31 +147,71 @@ def _bulk(streams: int) -> Callable[[int, int, int], Outcome]:
     return run
 
 
+def _connect(job: Job, seconds: int, _threads: int) -> Outcome:
+    return Outcome(*clients.crowd((clients.request(job) for _ in repeat(None)), AT_ONCE, seconds))
+
+
+def _connect_bulk(job: Job, seconds: int, _threads: int) -> Outcome:
+    taken, passed = clients.download(job, seconds)
+    return Outcome(taken / 1e9, passed)
+
+
+def _bump(job: Job, seconds: int, _threads: int) -> Outcome:
+    return _opened(job, repeat(SNI_NAME), seconds)
+
+
+_names = cycle(range(certificates.COUNT))  # goes on, so that a warm-up uses other names than the measured load
+
+
+def _mint(job: Job, seconds: int, _threads: int) -> Outcome:
+    names = certificates.names(job.certificates)
+    return _opened(job, (names[number] for number in islice(_names, certificates.COUNT // 2)), seconds)
+
+
+def _opened(job: Job, names: Iterable[str], seconds: int) -> Outcome:
+    """A TLS connection for each of the names, with the proxy's certificate."""
+    context = ssl.create_default_context(cafile=str(job.certificates / certificates.PROXY_AUTHORITY))
+    return Outcome(*clients.crowd((clients.request(job, context, name) for name in names), AT_ONCE, seconds))
+
+
+FORWARDERS = ("ferryman", "haproxy", "nginx")
+ASKED = ("ferryman", "squid", "tinyproxy", "ferryman-tcp")
+CARRYING = ("ferryman", "ferryman-tcp", "squid", "tinyproxy")
+BUMPING = ("ferryman", "squid")
+
+_http, _tls, _iperf3 = attrgetter("http"), attrgetter("tls"), attrgetter("iperf3")
+_each = f"{AT_ONCE} at a time"
 WORKLOADS = (
-    Workload("plain", f"a connection per request, {AT_ONCE} at a time", "connection", False, lambda s: s.http, _plain),
-    Workload(
-        "sni", f"a TLS connection per request by SNI, {AT_ONCE} at a time", "connection", True, lambda s: s.tls, _sni
-    ),
-    Workload("keepalive1", "keep-alive requests on 1 connection", "request", False, lambda s: s.http, _keep_alive(1)),
-    Workload(
-        "keepalive64", "keep-alive requests on 64 connections", "request", False, lambda s: s.http, _keep_alive(64)
-    ),
-    Workload("bulk1", "bulk, 1 stream", "GB", False, lambda s: s.iperf3, _bulk(1)),
-    Workload("bulk4", "bulk, 4 streams", "GB", False, lambda s: s.iperf3, _bulk(4)),
+    Workload("plain", f"a connection per request, {_each}", "connection", "forward", FORWARDERS, _http, _plain),
+    Workload("sni", f"a TLS connection per request, {_each}", "connection", "by_name", FORWARDERS, _tls, _sni),
+    Workload("keepalive1", "keep-alive, 1 connection", "request", "forward", FORWARDERS, _http, _keep_alive(1)),
+    Workload("keepalive64", "keep-alive, 64 connections", "request", "forward", FORWARDERS, _http, _keep_alive(64)),
+    Workload("bulk1", "bulk, 1 stream", "GB", "forward", FORWARDERS, _iperf3, _bulk(1)),
+    Workload("bulk4", "bulk, 4 streams", "GB", "forward", FORWARDERS, _iperf3, _bulk(4)),
+    Workload("connect", f"CONNECT and a request, {_each}", "connection", "connect", ASKED, _http, _connect),
+    Workload("connect-bulk", "a download through CONNECT", "GB", "connect", CARRYING, _http, _connect_bulk),
+    Workload("bump", f"TLS opened, warm, {_each}", "handshake", "bump", BUMPING, _tls, _bump),
+    Workload("mint", f"TLS opened, new names, {_each}", "name", "mint", BUMPING, attrgetter("names"), _mint),
+)
+IDLES = (
+    Idle("idle", "forward", FORWARDERS),
+    Idle("connect-idle", "connect", ("ferryman", "haproxy", "squid", "tinyproxy")),
 )
 
 
 @contextlib.contextmanager
 def servers(folder: Path, cpus: set[int]) -> Iterator[Servers]:
     """Run the servers behind the proxies until the block ends."""
-    ports = Servers(http=free_port(), tls=free_port(), iperf3=free_port())
-    _certificate(folder)
+    ports = Servers(http=free_port(), tls=free_port(), names=free_port(), iperf3=free_port())
+    certificates.write(folder, SNI_NAME)
+    with (folder / "bulk").open("wb") as bulk:
+        bulk.truncate(BULK_SIZE)
     config = folder / "nginx.conf"
     config.write_text(_server_config(folder, ports, len(cpus)))
     nginx = [found("nginx"), "-p", str(folder), "-c", str(config)]
     iperf3 = ["iperf3", "-s", "-B", "127.0.0.1", "-p", str(ports.iperf3)]
     with (
-        running(nginx, cpus, (ports.http, ports.tls), folder / "nginx.log"),
+        running(nginx, cpus, (ports.http, ports.tls, ports.names), folder / "nginx.log"),
         running(iperf3, cpus, (ports.iperf3,), folder / "iperf3.log"),
     ):
         yield ports
@@ -168,54 +221,40 @@ def _server_config(folder: Path, ports: Servers, workers: int) -> str:
     bodies = "\n    ".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    server = folder / certificates.SERVER
     return f"""\
 {nginx_preamble(folder, workers, 1000)}
 http {{
     access_log off;
     {bodies}
     keepalive_requests 1000000000;
-    ssl_certificate {folder}/server.pem;
-    ssl_certificate_key {folder}/server.pem;
+    sendfile on;
+    ssl_certificate_key {server};
     ssl_session_cache off;
     ssl_session_tickets off;
     server {{
         listen 127.0.0.1:{ports.http} backlog=4096;
         listen 127.0.0.1:{ports.tls} ssl backlog=4096;
+        ssl_certificate {server};
+        location / {{ return 200 "across\\n"; }}
+        location = /bulk {{ alias {folder}/bulk; }}
+    }}
+    server {{
+        listen 127.0.0.1:{ports.names} ssl backlog=4096;
+        ssl_certificate {folder}/{certificates.NAMES}/$ssl_server_name.pem;
         location / {{ return 200 "across\\n"; }}
     }}
 }}
 """
 
 
-def _certificate(folder: Path) -> None:
-    """Write server.pem: an ECDSA P-256 key and its self-signed certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SNI_NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=7))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SNI_NAME)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
-
-
-def open_tunnels(port: int, server: socket.socket, count: int, held: contextlib.ExitStack) -> None:
-    """Open `count` connections through the proxy at `port` to the listening `server`, exchange a few bytes each way on
-    every one, and leave them idle; `held` closes them. Raises BenchError when one does not come up."""
+def open_tunnels(job: Job, server: socket.socket, count: int, held: contextlib.ExitStack) -> None:
+    """Open `count` connections through the proxy to the listening `server`, its target, exchange a few bytes each way
+    on every one, and leave them idle; `held` closes them. Raises BenchError when one does not come up."""
     server.settimeout(10)
     for number in range(count):
         try:
-            client = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client = held.enter_context(clients.opened(job))
             client.sendall(b"ping")
             accepted = held.enter_context(server.accept()[0])
             accepted.settimeout(10)

@@ -1,9 +1,11 @@
 """The proxies that are compared: how each is found, configured and started.
 
 ferryman and HAProxy run the very same file; nginx gets the equivalent in its own language. Everything a production
-proxy has is on: one log line per connection to syslog over UDP, counters, every timeout.
+proxy has is on: one log line per connection to syslog over UDP, counters, every timeout. As an explicit proxy ferryman
+has its native configuration, and Squid and tinyproxy are told the same; only tinyproxy logs to a file.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +13,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
+
+from bench.certificates import PROXY_AUTHORITY, SERVER_AUTHORITY
 
 SNI_NAME = "localhost"  # wrk sends the URL's host as SNI, and the host must resolve
 HAPROXY_FORWARD = "    default_backend servers\n"
@@ -25,11 +31,25 @@ HAPROXY_BY_NAME = f"""\
 backend refused
     server none 127.0.0.1:1
 """
+SQUID_USER = "nobody"
+ACCESS_LOG = "access.log"  # in the job's folder, of a proxy that cannot log over UDP
+
+Kind = Literal["forward", "by_name", "connect", "bump", "mint"]
+"""What a proxy does: forward; forward by SNI; what CONNECT asks for, blindly; the same with TLS opened; also by SNI."""
+
+OPENING: tuple[Kind, ...] = ("bump", "mint")
+SQUID_PEEK = """\
+acl hello at_step SslBump1
+ssl_bump peek hello"""
+"""Without it Squid asks servers for no name. With it, it has its minter make every certificate again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a proxy is asked to do: from the port `listen` to the port `target`, on loopback."""
+    """What a proxy is asked to do: from the port `listen` to the port `target`, on loopback.
+
+    `certificates` is the folder of bench.certificates, with the authorities for `bump`.
+    """
 
     folder: Path
     listen: int
@@ -37,16 +57,26 @@ class Job:
     log: int
     workers: int
     connections: int
-    by_name: bool
+    kind: Kind
+    certificates: Path
+
+    @property
+    def explicit(self) -> bool:
+        """Whether clients name the target themselves."""
+        return self.kind in ("connect", *OPENING)
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A proxy under test. `version` is empty when it is not installed; `command` writes its configuration."""
+    """A proxy under test. `version` is empty when it is not installed; `command` writes its configuration.
+
+    One that is not `explicit` stands beside the explicit proxies as a plain forwarder.
+    """
 
     name: str
     version: str
     command: Callable[[Job], list[str]]
+    explicit: bool = False
 
 
 def haproxy_config(job: Job) -> str:
@@ -78,12 +108,12 @@ backend servers
 
 frontend crossing
     bind 127.0.0.1:{job.listen}
-{HAPROXY_BY_NAME if job.by_name else HAPROXY_FORWARD}"""
+{HAPROXY_BY_NAME if job.kind == "by_name" else HAPROXY_FORWARD}"""
 
 
 def nginx_stream_config(job: Job) -> str:
     """The same crossing as an nginx stream server."""
-    if job.by_name:
+    if job.kind == "by_name":
         names = f"map $ssl_preread_server_name $way {{ {SNI_NAME} servers; *.example.org none; default none; }}"
         forward = f"{names}\n    upstream none {{ server 127.0.0.1:1; }}"
         directives = "ssl_preread on; proxy_pass $way;"
@@ -109,6 +139,71 @@ stream {{
 """
 
 
+def native_config(job: Job) -> str:
+    """ferryman as an explicit proxy; JSON is YAML."""
+    connect: dict[str, object] = {"egress_allow": ["127.0.0.1"], "server_timeout": "1m", "tunnel_timeout": "1h"}
+    if job.kind in OPENING:
+        connect["tls"] = [{"action": "bump"}]
+        connect["bump"] = {
+            "ca": str(job.certificates / PROXY_AUTHORITY),
+            "server_ca": str(job.certificates / SERVER_AUTHORITY),
+        }
+    return json.dumps(
+        {
+            "global": {
+                "workers": job.workers,
+                "max_connections": job.connections,
+                "log": {"target": f"udp:127.0.0.1:{job.log}", "format": "rfc3164"},
+            },
+            "listeners": {"out": {"bind": f"127.0.0.1:{job.listen}", "client_timeout": "1m", "connect": connect}},
+        }
+    )
+
+
+def squid_config(job: Job) -> str:
+    """Squid without a cache, and with a connection to the server for every client, as the others have."""
+    port, bump = f"http_port 127.0.0.1:{job.listen}", ""
+    if job.kind in OPENING:
+        port += (
+            f" ssl-bump tls-cert={job.certificates / PROXY_AUTHORITY} generate-host-certificates=on"
+            " dynamic_cert_mem_cache_size=4MB"
+        )
+        bump = f"""sslcrtd_program {squid_minter()} -s {job.folder}/minted -M 16MB
+sslcrtd_children 1 startup=1 idle=1
+tls_outgoing_options cafile={job.certificates / SERVER_AUTHORITY}
+{SQUID_PEEK if job.kind == "mint" else ""}
+ssl_bump bump all
+"""
+    return f"""{port}
+{bump}http_access allow all
+access_log udp://127.0.0.1:{job.log} squid
+cache_log stdio:{job.folder}/cache.log
+pid_filename {job.folder}/squid.pid
+cache_effective_user {SQUID_USER}
+server_persistent_connections off
+cache deny all
+cache_mem 0
+cache_store_log none
+netdb_filename none
+coredump_dir none
+pinger_enable off
+max_filedescriptors {job.connections * 2 + 100}
+shutdown_lifetime 0 seconds
+"""
+
+
+def tinyproxy_config(job: Job) -> str:
+    """tinyproxy with the lines of its log that tell of a connection."""
+    return f"""Listen 127.0.0.1
+Port {job.listen}
+Timeout 3600
+MaxClients {job.connections}
+LogFile "{job.folder / ACCESS_LOG}"
+LogLevel Connect
+PidFile "{job.folder}/tinyproxy.pid"
+"""
+
+
 def nginx_preamble(folder: Path, workers: int, connections: int) -> str:
     """The head of an nginx configuration that keeps everything in `folder`."""
     user = "user root;" if os.geteuid() == 0 else ""  # else the workers could not write into our folder
@@ -128,6 +223,13 @@ def nginx_modules() -> str:
     return match.group(1) if match else "modules"
 
 
+def squid_minter() -> str:
+    """The program that makes Squid's certificates, from its build options."""
+    options = subprocess.run([found("squid"), "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
+    match = re.search(r"--libexecdir=([^'\s]+)", options)
+    return f"{match.group(1) if match else '/usr/lib/squid'}/security_file_certgen"
+
+
 def found(program: str) -> str:
     """The program's path (sbin included: Debian keeps proxies there), or "" when it is not installed."""
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin") or ""
@@ -145,6 +247,10 @@ def _nginx_version() -> str:
     return _version([nginx, "-v"]) if nginx and Path(nginx_modules(), "ngx_stream_module.so").exists() else ""
 
 
+def _squid_version() -> str:
+    return _version([found("squid"), "-v"]) if found("squid") and Path(squid_minter()).exists() else ""
+
+
 def _write(job: Job, name: str, text: str) -> str:
     path = job.folder / name
     path.write_text(text)
@@ -156,6 +262,8 @@ def _haproxy(job: Job) -> list[str]:
 
 
 def _ferryman(job: Job) -> list[str]:
+    if job.explicit:
+        return [FERRYMAN, "run", _write(job, "ferryman.yaml", native_config(job))]
     return [FERRYMAN, "run", _write(job, "haproxy.cfg", haproxy_config(job))]
 
 
@@ -163,15 +271,35 @@ def _nginx(job: Job) -> list[str]:
     return [found("nginx"), "-p", str(job.folder), "-c", _write(job, "nginx.conf", nginx_stream_config(job))]
 
 
+def _squid(job: Job) -> list[str]:
+    command = [found("squid"), "-N", "-n", f"bench{job.listen}", "-f", _write(job, "squid.conf", squid_config(job))]
+    if job.kind in OPENING:
+        minted = [squid_minter(), "-c", "-s", f"{job.folder}/minted", "-M", "16MB"]
+        subprocess.run(minted, check=True, capture_output=True, timeout=20)
+    if os.geteuid() == 0:  # which it refuses to stay
+        job.folder.parent.chmod(0o755)
+        for path in (job.folder, *job.folder.rglob("*")):
+            shutil.chown(path, SQUID_USER)
+    return command
+
+
+def _tinyproxy(job: Job) -> list[str]:
+    return [found("tinyproxy"), "-d", "-c", _write(job, "tinyproxy.conf", tinyproxy_config(job))]
+
+
 FERRYMAN = str(Path(sys.executable).with_name("ferryman"))
-REFERENCE = "haproxy"
 
 
+@cache
 def installed() -> dict[str, Peer]:
     """The proxies this machine has, by name, in the order they are run."""
+    ferryman = _version([FERRYMAN, "--version"])
     peers = (
-        Peer("ferryman", _version([FERRYMAN, "--version"]), _ferryman),
-        Peer(REFERENCE, _version([found("haproxy"), "-v"]), _haproxy),
+        Peer("ferryman", ferryman, _ferryman, explicit=True),
+        Peer("ferryman-tcp", ferryman, _ferryman),
+        Peer("haproxy", _version([found("haproxy"), "-v"]), _haproxy),
         Peer("nginx", _nginx_version(), _nginx),
+        Peer("squid", _squid_version(), _squid, explicit=True),
+        Peer("tinyproxy", _version([found("tinyproxy"), "-v"]), _tinyproxy, explicit=True),
     )
     return {peer.name: peer for peer in peers if peer.version}

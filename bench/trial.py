@@ -4,12 +4,12 @@ import contextlib
 import socket
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.loads import Servers, Workload, open_tunnels
+from bench.loads import Idle, Servers, Workload, open_tunnels
 from bench.measure import cpu_between, family, memory
-from bench.peers import Job, Peer
+from bench.peers import ACCESS_LOG, Job, Kind, Peer
 from bench.process import BenchError, LogSink, free_port, running
 from bench.report import Sample
 from bench.stalls import MIN_SHARE, Seen, StallClock, segments
@@ -36,17 +36,17 @@ class Trial:
 
         Raises BenchError or ProcessesChangedError when that cannot be done.
         """
-        job = self._job(workload.target(self.servers), workload.by_name, workers)
+        job = self._job(peer, workload.kind, workload.target(self.servers), workers)
         with running(peer.command(job), self.proxy_cpus, (job.listen,), job.folder / "output") as pid:
-            workload.run(job.listen, 1, self.load_threads)
+            workload.run(job, 1, self.load_threads)
             self.stalled.follow(list(family(pid)))
             start, stalled, segments_before, before = time.monotonic(), self.stalled(), segments(), family(pid)
-            outcome = workload.run(job.listen, self.seconds, self.load_threads)
+            outcome = workload.run(job, self.seconds, self.load_threads)
             cpu = cpu_between(before, family(pid))
             seen, passed = self.stalled() - stalled, segments() - segments_before
             lost = seen.paused / (time.monotonic() - start)
             pss = memory(pid).pss
-        if not self.sink.drain(LOG_PATIENCE):
+        if not self._logged(job):
             raise BenchError("wrote no log line, so its cost is not comparable")
         return Sample(
             cost=_undisturbed(cpu, seen, passed) / outcome.operations,
@@ -58,23 +58,29 @@ class Trial:
             p99=outcome.p99,
         )
 
-    def idle(self, peer: Peer) -> Sample:
-        """Measure what each of many idle tunnels costs `peer` in memory."""
+    def idle(self, idle: Idle, peer: Peer) -> Sample:
+        """Measure what each of many tunnels of this kind costs `peer` in memory."""
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(socket.create_server(("127.0.0.1", free_port()), backlog=1024))
-            job = self._job(server.getsockname()[1], by_name=False, workers=1)
+            job = self._job(peer, idle.kind, server.getsockname()[1], workers=1)
             command = peer.command(job)
             pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), job.folder / "output"))
-            open_tunnels(job.listen, server, IDLE_WARM_UP, stack)
+            open_tunnels(job, server, IDLE_WARM_UP, stack)
             before, start = memory(pid), time.monotonic()
-            open_tunnels(job.listen, server, self.tunnels, stack)
+            open_tunnels(job, server, self.tunnels, stack)
             seconds, after = time.monotonic() - start, memory(pid)
         self.sink.drain()
         return Sample(cost=(after.own - before.own) / self.tunnels, rate=self.tunnels / seconds, pss=after.pss)
 
-    def _job(self, target: int, by_name: bool, workers: int) -> Job:
+    def _job(self, peer: Peer, kind: Kind, target: int, workers: int) -> Job:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        return Job(folder, free_port(), target, self.sink.port, workers, self.tunnels + 1000, by_name)
+        most = self.tunnels + 1000
+        job = Job(folder, free_port(), target, self.sink.port, workers, most, kind, self.folder)
+        return job if peer.explicit or not job.explicit else replace(job, kind="forward")
+
+    def _logged(self, job: Job) -> bool:
+        file = job.folder / ACCESS_LOG
+        return bool(file.stat().st_size if file.exists() else self.sink.drain(LOG_PATIENCE))
 
 
 def _undisturbed(cpu: float, seen: Seen, passed: int) -> float:

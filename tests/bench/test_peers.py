@@ -1,17 +1,54 @@
 """The configurations are what the proxies themselves call correct."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.peers import Job, found, installed
+from bench.peers import Job, Kind, found, installed
+
+from bench import certificates
 
 
-@pytest.mark.parametrize("by_name", [False, True])
-@pytest.mark.parametrize(("name", "check"), [("haproxy", "-c"), ("nginx", "-t")])
-def test_configuration_is_accepted(name: str, check: str, by_name: bool, tmp_path: Path) -> None:
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    return Job(
+        folder,
+        listen=18001,
+        target=18002,
+        log=18003,
+        workers=1,
+        connections=500,
+        kind="forward",
+        certificates=tmp_path,
+    )
+
+
+def accepts(name: str, job: Job, *check: str) -> None:
     if not found(name) or name not in installed():
         pytest.skip(f"{name} is not installed")
-    job = Job(tmp_path, listen=18001, target=18002, log=18003, workers=1, connections=500, by_name=by_name)
-    done = subprocess.run([*installed()[name].command(job), check], capture_output=True, text=True, timeout=20)
+    command = [*installed()[name].command(job), *check]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["forward", "by_name"])
+@pytest.mark.parametrize(("name", "check"), [("haproxy", "-c"), ("nginx", "-t")])
+def test_configuration_of_a_forwarder_is_accepted(name: str, check: str, kind: Kind, job: Job) -> None:
+    accepts(name, replace(job, kind=kind), check)
+
+
+@pytest.mark.parametrize("kind", ["connect", "bump", "mint"])
+def test_squid_configuration_is_accepted(kind: Kind, job: Job) -> None:
+    certificates.write(job.certificates, "localhost")
+    accepts("squid", replace(job, kind=kind), "-k", "parse")
+
+
+@pytest.mark.parametrize("kind", ["forward", "by_name", "connect", "bump", "mint"])
+def test_ferryman_configuration_is_accepted(kind: Kind, job: Job) -> None:
+    certificates.write(job.certificates, "localhost")
+    program, _run, file = installed()["ferryman"].command(replace(job, kind=kind))
+    done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 0, done.stdout + done.stderr
