@@ -38,6 +38,7 @@ class Site:
         nobody = end.enter_context(socket.socket())
         nobody.bind(("127.0.0.1", 0))
         self.liar = end.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.liar.settimeout(10)
         self.dead = address(nobody)
         self.above = run(f"""
 global: {{workers: 1}}

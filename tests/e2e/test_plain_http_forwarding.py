@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from ferry import Ferry, free_port, until
@@ -57,6 +58,14 @@ def send(
 ) -> None:
     first = f"{method} http://{server.address}{path} HTTP/{version}"
     talk.send("\r\n".join([first, f"Host: {server.address}", *fields, "", ""]).encode() + body)
+
+
+@contextmanager
+def listener() -> Iterator[socket.socket]:
+    """For tests that are the server themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.settimeout(10)
+        yield sock
 
 
 def filling(size: int) -> bytes:
@@ -194,7 +203,7 @@ def test_a_server_that_closes_does_not_take_the_client_with_it(site: Site) -> No
 def test_a_kept_connection_that_was_closed_is_made_anew(site: Site) -> None:
     server = EchoServer()  # its port is what matters
     server.close()
-    with socket.create_server(("127.0.0.1", 0)) as listening, site.talk() as talk:
+    with listener() as listening, site.talk() as talk:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         for body in (b"one", b"two"):
             talk.send(f"GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n")
@@ -206,7 +215,7 @@ def test_a_kept_connection_that_was_closed_is_made_anew(site: Site) -> None:
 
 
 def test_a_kept_connection_that_is_closed_upon_the_next_request_is_made_anew_for_safe_ones(site: Site) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening, site.talk() as talk:
+    with listener() as listening, site.talk() as talk:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         head = f"http://{address}/ HTTP/1.1\r\nHost: {address}\r\n"
         ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -294,7 +303,7 @@ def test_a_truncated_answer_is_not_passed_off_as_whole(site: Site, path: str) ->
 
 
 def test_a_truncated_body_up_to_the_end_of_the_connection_is_not_passed_off_as_whole(site: Site) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening, site.talk() as talk:
+    with listener() as listening, site.talk() as talk:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         talk.send(f"GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n")
         connection, _ = listening.accept()

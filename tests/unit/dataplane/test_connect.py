@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import socket
-import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -69,11 +68,10 @@ def v4(host: str = "127.0.0.1") -> tuple[int, str]:
     return int(socket.AF_INET), host
 
 
-def test_the_next_address_is_tried_at_once_when_one_refuses(rig: Rig) -> None:
+def test_the_next_address_is_tried_at_once_when_one_refuses(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "STAGGER", 60.0)
     far = rig.server()  # on 127.0.0.1 alone
-    since = time.monotonic()
     assert outcome(rig, [v4("127.0.0.2"), v4("127.0.0.3"), v4()], far.port) > 0
-    assert time.monotonic() - since < connect.STAGGER
 
 
 def test_the_next_address_is_tried_when_one_is_silent_for_a_moment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,11 @@ def test_refusals_leave_no_cycles_behind(rig: Rig) -> None:
             assert head(rig, client).startswith("HTTP/1.1 502 ")
             client.close()
             rig.run(rig.over)
+        client = asks(rig, "CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n")
+        answer(rig, "resolve", None, "dns_error", "no such name")
+        assert head(rig, client).startswith("HTTP/1.1 502 ")
+        client.close()
+        rig.run(rig.over)
         assert not [found for found in gc.get_objects() if isinstance(found, Refusal)]
         kinds = {"Session", "ClientStream", "Resolved", "Way"}
         rig.turns(1)

@@ -139,6 +139,10 @@ def test_a_last_word_arrives_though_more_was_sent_than_read(rig: Rig) -> None:
     session, client = begin(rig, story)
     client.sendall(bytes(200_000))
     assert rig.read(client, 100) == b"no\n"
+    for _ in range(3):
+        client.sendall(bytes(1000))
+        rig.turns(1)
+    assert session.result is None, "it is listened to, so that no RST overtakes the answer"
     client.close()
     assert done(rig, session) == "over"
 
