@@ -232,4 +232,5 @@ def _forget_places(acl: Acl) -> None:
         assert isinstance(part, dict)
         for options in part.values():
             for method, patterns in options.items():
-                options[method] = [pattern.value for pattern in patterns]
+                if method != "ignore_case":
+                    options[method] = [pattern.value for pattern in patterns]

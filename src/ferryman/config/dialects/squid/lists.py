@@ -92,8 +92,7 @@ def either(one: object, other: object) -> object:
     if isinstance(other, bool) or isinstance(one, bool):
         rest = one if isinstance(other, bool) else other
         return True if True in (one, other) else rest
-    assert isinstance(one, At)
-    return At({"any": [one, other]}, one.mark)
+    return _joined("any", one, other)
 
 
 def both(one: object, other: object) -> object:
@@ -101,8 +100,17 @@ def both(one: object, other: object) -> object:
     if isinstance(other, bool) or isinstance(one, bool):
         rest = one if isinstance(other, bool) else other
         return False if False in (one, other) else rest
+    return _joined("all", one, other)
+
+
+def _joined(key: str, one: object, other: object) -> At:
+    """Two conditions in one; what is of the same kind is not nested, as conditions may be nested only so deep."""
     assert isinstance(one, At)
-    return At({"all": [one, other]}, one.mark)
+    parts: list[object] = []
+    for tree in (one, other):
+        inner = tree.value if isinstance(tree, At) else tree
+        parts += inner[key] if isinstance(inner, dict) and key in inner else [tree]
+    return At({key: parts}, one.mark)
 
 
 def access(lines: Sequence[Line], place: Mark, diagnostics: Diagnostics) -> list[At]:

@@ -25,6 +25,15 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _DAYS: Final = {"S": "Sun", "M": "Mon", "T": "Tue", "W": "Wed", "H": "Thu", "F": "Fri", "A": "Sat"}
 _CLOCK: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2})-([0-9]{1,2}):([0-9]{1,2})")
 _STEPS: Final = {"SslBump1": "1", "SslBump2": "2", "SslBump3": "3"}
+_METHODS: Final = frozenset(
+    (
+        *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"),
+        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT"),
+        *("CHECKOUT", "CHECKIN", "UNCHECKOUT", "VERSION-CONTROL", "BASELINE-CONTROL", "MKWORKSPACE", "MKACTIVITY"),
+        *("UPDATE", "LABEL", "MERGE"),
+    )
+)
+"""Those that Squid knows."""
 _CLASSES: Final = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -190,7 +199,10 @@ def _users(acl: Alternatives, words: Words, flags: Flags, diagnostics: Diagnosti
 
 
 def _methods(acl: Alternatives, words: Words, flags: Flags, diagnostics: Diagnostics) -> None:
-    acl.add("method", "is", [At(word.text.upper(), word.mark) for word in words])
+    """Squid reads the methods it knows in any case, and all others as they stand."""
+    for word in words:
+        known = word.text.upper() in _METHODS
+        acl.add("method", "is", [At(word.text.upper() if known else word.text, word.mark)], ignore_case=known)
 
 
 def _protocols(acl: Alternatives, words: Words, flags: Flags, diagnostics: Diagnostics) -> None:

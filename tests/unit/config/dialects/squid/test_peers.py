@@ -70,6 +70,18 @@ def test_a_request_without_any_way_is_refused() -> None:
     assert data["listeners"]["3128"]["connect"]["access"][0] == {"action": "deny"}
 
 
+def test_each_of_several_peers_may_have_requests_of_its_own() -> None:
+    lines = "".join(
+        f"acl p{n} port {n}\ncache_peer 192.0.2.{n} parent 3128 0\ncache_peer_access 192.0.2.{n} allow p{n}\n"
+        for n in range(3, 6)
+    )
+    lines += "acl low port 1-4\ncache_peer_access one allow low\ncache_peer_access two deny all\n"
+    lines += "never_direct allow all\n"
+    assert ways(lines, target_port=5) == ["http://192.0.2.5:3128"]
+    assert ways(lines, target_port=4) == [ONE, "http://192.0.2.4:3128"]
+    assert ways(lines, target_port=1) == [ONE]
+
+
 def test_hops() -> None:
     text = (
         "cache_peer p.example parent 3128 0 no-query default login=u%40x:p%3Aw\n"
