@@ -38,7 +38,8 @@ def until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T
     return value
 
 
-_PORTS = itertools.count(12000 + 5000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
+# by process: other runs of the tests on the same machine begin elsewhere
+_PORTS = itertools.count(12000 + 5000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) + os.getpid() % 97 * 40)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -194,6 +194,37 @@ def test_what_is_wrong_with_the_server_the_client_sees(
     assert ferry.process.poll() is None
 
 
+def test_a_server_that_shows_another_certificate_when_asked_again_is_not_trusted(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+) -> None:
+    _, port = proxy()
+    expired = authority.ca.issue_cert(NAME, not_before=AGO, not_after=AGO + datetime.timedelta(days=1))
+    server = origin(expired)
+    forged = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert(NAME).configure_cert(forged)
+    seen = []
+
+    def switch(sock: ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+        seen.append(name)
+        if len(seen) > 1:
+            sock.context = forged
+
+    server.context.sni_callback = switch  # type: ignore[assignment]
+    with pytest.raises(ssl.SSLCertVerificationError):
+        through(port, server.port, operator)
+    assert len(seen) > 1, "the proxy looked again"
+
+
+def test_silence_is_no_way_around_a_rule(proxy: Start, origin: Callable[..., Origin]) -> None:
+    ferry, port = proxy(more="      head_timeout: 300ms\n")
+    server = origin()
+    with Talk(port) as talk:
+        assert talk.connect(f"127.0.0.1:{server.port}").status == 200
+        with pytest.raises(ConnectionResetError):
+            talk.some()
+    until(lambda: "no complete hello" in ferry.log, "the reason in the log")
+
+
 def test_a_server_that_is_not_trusted_can_be_refused(
     proxy: Start, origin: Callable[..., Origin], operator: trustme.CA
 ) -> None:

@@ -83,10 +83,11 @@ class Lookups:
             look.begun = True
             try:
                 found = by_turns(await lookup(host)) or "the name has no address"
-            except OSError as error:
-                found = error.strerror or str(error)
+            except (OSError, RuntimeError) as error:  # RuntimeError: there is no thread to be had
+                found = getattr(error, "strerror", None) or str(error)
+            finally:
+                self._looks.pop(host, None)
             self._known.put(host, found, monotonic() + (FAILURE_TTL if isinstance(found, str) else TTL))
-            del self._looks[host]
         return found
 
 

@@ -25,6 +25,7 @@ import ipaddress
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -36,6 +37,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ferryman.dataplane.cache import Cache
@@ -127,7 +129,9 @@ class Identity:
 def identity_of(certificate: bytes) -> Identity | None:
     """Of a server's certificate (DER). None: it cannot be read (OpenSSL takes some that break the rules)."""
     try:
-        found = x509.load_der_x509_certificate(certificate)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # what servers show is not ours to mend
+            found = x509.load_der_x509_certificate(certificate)
         not_before, not_after = found.not_valid_before_utc, found.not_valid_after_utc
         attributes = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -239,11 +243,16 @@ class HostCertificates:
         """
         now = datetime.datetime.now(datetime.UTC)
         # what resembles nothing is only good for some days, so it is made anew each day
-        key = (hashlib.sha256(certificate).digest() if certificate else (name, now.date()), reason)
+        key: tuple[object, str] = (hashlib.sha256(certificate).digest() if certificate else (name, now.date()), reason)
         if (chain := self._made.get(key, 0.0)) is not None:
             return chain
+        identity = identity_of(certificate) if certificate else None
+        if certificate and identity is None:
+            # the client sees for itself only what it is shown: the CA does not vouch for a name that nobody proved
+            reason = reason or "its certificate is for no name"
+            key = (name, reason)
         authority = self._distrusted_by(reason) if reason else self.authority
-        identity = (identity_of(certificate) if certificate else None) or identity_for(name, now)
+        identity = identity or identity_for(name, now)
         chain = _pem(issue(authority, self.leaf, identity)) + authority.chain_pem
         self._made.put(key, chain, inf, len(chain) + _OVERHEAD)
         if self._keep:

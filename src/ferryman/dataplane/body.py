@@ -15,6 +15,8 @@ from ferryman.wire.http1 import BadHead, Framing
 from ferryman.wire.http1body import ChunkReader
 
 SHARE: Final = 65536  # bytes moved at once
+CHUNKED_SHARE: Final = 8192
+"""The same where chunks are read: 64 KiB in chunks of one byte take 56 ms, which everybody else would wait."""
 
 
 class BadBody(Exception):  # noqa: N818 - what came, not an error of ours
@@ -61,7 +63,7 @@ class Body:
             return self._pour()
         if self._all_in:
             return False
-        data = self.source.peek(SHARE)
+        data = self.source.peek(SHARE if self._chunks is None else CHUNKED_SHARE)
         if data is None:
             return False
         if data == b"":

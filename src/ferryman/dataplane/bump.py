@@ -14,6 +14,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from math import inf
+from time import time
 from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import explicit, fdio, target, tls, tlsrelay
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _DATED: Final = frozenset({9, 10})
 """X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED: the minted certificate has the same dates, so that the
-client sees for itself; it need not be signed by somebody it does not trust."""
+client sees for itself; where nothing else is wrong it need not be signed by somebody it does not trust."""
 
 
 async def look(session: Session, connect: Connect, client: ClientStream, fd: int, way: Way) -> None:
@@ -43,6 +44,8 @@ async def look(session: Session, connect: Connect, client: ClientStream, fd: int
     journey = _Journey(session, connect, client, fd, way)
     try:
         await journey.go()
+    except TimeUp:
+        session.end("cR", "timeout", f"client: no complete hello within {connect.head_timeout:g} s", reset=True)
     except Refusal as refusal:  # after the answer: the client waits for TLS, and is told in TLS
         journey.ask.error = refusal.error
         await client.farewell(alert.fatal(alert.HANDSHAKE_FAILURE))
@@ -103,7 +106,10 @@ class _Journey:
             await self._open(hello, name or self.ask.host)
 
     async def _hello(self) -> ClientHello | None:
-        """The client's hello, untaken. None: what comes is no TLS, or the server speaks first, or nobody does."""
+        """The client's hello, untaken. None: what comes is no TLS, or the server speaks first.
+
+        Raises TimeUp for a client that says nothing, or does not end its hello: waiting is no way around a rule.
+        """
         session = self.session
         session.deadline = session.worker.loop.now + (self.connect.head_timeout or inf)
         facts = session.learn()
@@ -115,16 +121,16 @@ class _Journey:
                     if isinstance(answer, ClientHello):
                         facts.hello, facts.data = answer, data
                         return answer
-                    if answer is not Outcome.NEED_MORE or len(data) >= LONGEST:
+                    if answer is not Outcome.NEED_MORE:
                         return None
+                    if len(data) >= LONGEST:
+                        raise Refusal("http_request_error", "a hello longer than is read", code="PR", how="policy")
                     self.client.expect(len(data) + max(clienthello.missing(data), 1))
                 if data == b"" or self.client.mask & HANGUP:
                     return None
                 if not data and self.server.mask & (IN | HANGUP) and self.server.peek(1) is not None:
                     return None
                 await self.client.wait()
-        except TimeUp:
-            return None
         finally:
             self.client.expect(1)
             session.deadline = inf
@@ -229,31 +235,47 @@ class _Journey:
         """TLS with the server, verified; if it is not to be trusted, once more to see what it shows. Raises Refusal."""
         bump = self.connect.bump
         assert bump is not None
-        reason = ""
-        try:
-            secured = await self._handshake(bump, verify=True)
-        except tls.TlsFailure as failure:
-            if not failure.verify_code or bump.untrusted == "refuse":
-                error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
-                raise Refusal(error, f"{self.ask.host}: {failure.reason}") from None
-            reason = "" if failure.verify_code in _DATED else failure.verify_message
-            self.fd = await target.reach(self.session, self.connect, self.ask, self.way)
-            try:
-                secured = await self._handshake(bump, verify=False)
-            except tls.TlsFailure as again:
-                raise Refusal("tls_protocol_error", f"{self.ask.host}: {again.reason}") from None
-        return _Opened(secured, secured.getpeercert(binary_form=True) or b"", reason)
+        failure = await self._handshake(bump)
+        if isinstance(failure, tls.TlsFailure) and failure.verify_code in _DATED and bump.untrusted == "show":
+            # nothing is taken on trust: all but the dates is verified, and it must be the server's own that are over
+            await self._again()
+            dated = await self._handshake(bump, check_dates=False)
+            if not isinstance(dated, tls.TlsFailure):
+                over = tls.is_out_of_date(dated, time())
+                return _Opened(
+                    dated, dated.getpeercert(binary_form=True) or b"", "" if over else failure.verify_message
+                )
+            failure = dated
+        if not isinstance(failure, tls.TlsFailure):
+            return _Opened(failure, failure.getpeercert(binary_form=True) or b"", "")
+        if not failure.verify_code or bump.untrusted == "refuse":
+            error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
+            raise Refusal(error, f"{self.ask.host}: {failure.reason}")
+        await self._again()
+        shown = await self._handshake(bump, verify=False)
+        if isinstance(shown, tls.TlsFailure):
+            raise Refusal("tls_protocol_error", f"{self.ask.host}: {shown.reason}")
+        return _Opened(shown, shown.getpeercert(binary_form=True) or b"", failure.verify_message)
 
-    async def _handshake(self, bump: Bump, verify: bool) -> ssl.SSLSocket:
+    async def _again(self) -> None:
+        """Another connection to the server."""
+        self.fd = await target.reach(self.session, self.connect, self.ask, self.way)
+        Stream(self.session, self.fd, self.session.server_mask, "server")
+
+    async def _handshake(
+        self, bump: Bump, verify: bool = True, check_dates: bool = True
+    ) -> ssl.SSLSocket | tls.TlsFailure:
         """The client's server name and protocols are what the server is asked for."""
         session = self.session
         hello = session.learn().hello
         assert isinstance(hello, ClientHello)
         session.deadline = session.worker.loop.now + (self.connect.connect_timeout or inf)
-        context = tls.server_context(bump.server_ca, verify, hello.alpn, False)
+        terms = tls.ServerTerms(bump.server_ca, verify, hello.alpn, False, check_dates)
         fd, self.fd = self.fd, -1
         try:
-            return await tls.client(session, fd, context, hello.sni)
+            return await tls.client(session, fd, terms, hello.sni)
+        except tls.TlsFailure as failure:
+            return failure.with_traceback(None)
         finally:
             session.deadline = inf
 

@@ -65,7 +65,8 @@ async def _guarded(
         session.worker.loop.close(fd)
         match problem:
             case Gone():
-                raise Refusal("connection_terminated", problem.reason, how=problem.how) from None
+                code = "SC" if problem.stream is stream else "CC"
+                raise Refusal("connection_terminated", problem.reason, code=code, how=problem.how) from None
             case TimeUp():
                 text = f"proxy {hop.address}: no answer within {timeout:g} s"
                 raise Refusal("http_response_timeout", text, code="sC", how="timeout") from None
@@ -119,10 +120,12 @@ async def _negotiate(stream: Stream, hop: Hop, goal: tuple[str, int], credential
         await _socks(stream, hop, goal)
         return
     await stream.send(http1forward.connect_request(*goal, credentials))
-    while True:
+    for _ in range(http1.MAX_INTERIM):
         answer = await stream.head(lambda data: http1.parse_response(data, "CONNECT", LONGEST), LONGEST)
         if answer.status >= 200:
             break
+    else:
+        raise BadHead(502, "interim answers without an end")
     if answer.status < 300:
         return
     status, headers = answer.status, []

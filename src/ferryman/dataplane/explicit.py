@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from time import time
 from typing import TYPE_CHECKING
 
 from ferryman.dataplane import bump, forward, target
@@ -19,7 +20,7 @@ from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.questions import Unanswered
 from ferryman.dataplane.record import Ask
 from ferryman.dataplane.refusal import Refusal, denied
-from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, TimeUp
+from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, Stream, TimeUp
 from ferryman.plan import Connect
 from ferryman.rules import access
 from ferryman.rules.access import Kind
@@ -52,7 +53,10 @@ async def journey(session: Session, connect: Connect) -> None:
         refusal = Refusal("http_request_error", bad.reason, status=bad.status, code="PR", headers=allowed)
         await dismiss(session, client, refusal)
     except Gone as gone:
-        session.end("CR" if gone.how == "fin" else "CD", gone.how, gone.reason)
+        if gone.stream.side == "client":
+            session.end("CR" if gone.how == "fin" else "CD", gone.how, gone.reason)
+        else:
+            session.end("SD", gone.how, gone.reason, reset=True)
     except TimeUp:
         text = f"no complete request within {connect.head_timeout:g} s"
         refusal = Refusal("http_request_error", text, status=408, code="cR", how="timeout")
@@ -167,6 +171,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, method: str | None
     facts.protocol, facts.target_host, facts.target_port = ask.protocol, ask.host, ask.port
     facts.target_addresses = UNKNOWN
     facts.server_names = UNKNOWN
+    facts.time = time()  # of this request, which may be a late one of its connection
     if method is not None:
         facts.method = method
         if connect.authenticate:
@@ -178,7 +183,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, method: str | None
     verdict = access.access(connect.access, facts)
     if verdict.kind is Kind.RESOLVE:
         await target.resolve(session, connect, resolved)
-        verdict = access.access(connect.access, facts)
+        verdict = target.judge(connect, facts, resolved)
     session.record.route = verdict.where or "default"
     if verdict.kind is Kind.CHALLENGE:
         reason = "wrong user or password" if authorization and facts.user is UNKNOWN else _outspoken(verdict)
@@ -233,12 +238,14 @@ async def identify(session: Session, connect: Connect, ask: Ask, credentials: tu
 async def _through(session: Session, connect: Connect, client: ClientStream, fd: int, way: Way, answer: bytes) -> None:
     """The target is connected: say so, and carry."""
     session.deadline = session.worker.loop.now + (connect.connect_timeout or inf)
+    server = Stream(session, fd, session.server_mask, "server")
     try:
         await client.send(answer)
     except BaseException:
         session.worker.loop.close(fd)
         raise
     session.deadline = inf
+    session.server_mask = server.mask
     if way.tls != "splice" or connect.match_sni:
         await bump.look(session, connect, client, fd, way)  # which closes it
     else:
@@ -254,6 +261,9 @@ async def answer(session: Session, client: ClientStream, refusal: Refusal, reque
         return False
     message = refusal.reply(head_only)
     session.record.bytes_out += len(message)
+    session.generation.listener_count(session.listener, Cell.DENIED_CONTENT)
+    if session.record.ask is not None:
+        session.record.ask.error = refusal.error
     await client.send(message)
     return True
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import chain, explicit, target
 from ferryman.dataplane.body import BadBody, Body
-from ferryman.dataplane.loop import ERR
+from ferryman.dataplane.loop import ERR, HANGUP
 from ferryman.dataplane.record import Ask
 from ferryman.dataplane.refusal import Refusal
 from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, Stream, TimeUp
@@ -28,6 +28,8 @@ from ferryman.wire.http1 import BadHead, Framing, Request, Response
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
+PARTED: Final = 60.0
+"""Seconds a server may be silent for a client that has closed its side, where there is no other limit."""
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2: asked again if a kept connection turns out to be closed."""
 
@@ -118,7 +120,9 @@ async def _server_for(session: Session, connect: Connect, request: Request, kept
     before = session.record.ask
     ask = Ask("http", request.host, request.port)
     way = await explicit.admit(session, connect, ask, request.method, request.get("proxy-authorization"))
-    key = (request.host, request.port, way.resolved.chains, way.authorization)
+    # the addresses belong to it: they are what this request was judged by
+    addresses = frozenset(way.resolved.addresses or ())
+    key = (request.host, request.port, addresses, way.resolved.chains, way.authorization)
     if kept is not None:
         if kept.way == key and kept.idle:
             ask.via = before.via if before is not None else ""
@@ -159,8 +163,12 @@ class _Exchange:
         try:
             self._extend()
             await self.server.stream.send(self.server.head(self.request))
+            interim = 0
             while (response := await self._answer()).status < 200:
                 begun = True
+                interim += 1
+                if interim > http1.MAX_INTERIM:
+                    raise BadHead(502, "interim answers without an end")
                 if response.status == 101:
                     await self._switch(response)
                     return False
@@ -187,8 +195,7 @@ class _Exchange:
             found = self.server.stream.try_head(lambda data: http1.parse_response(data, method, LONGEST), LONGEST)
             if found is not None:
                 return found[0]
-            if not self._push():
-                await self._wait()
+            await (self._turn() if self._push() else self._wait())
 
     async def _deliver(self, response: Response) -> bool:
         """The rest of the answer, while the request's body may still be on its way. False: as in `run`."""
@@ -202,8 +209,7 @@ class _Exchange:
         try:
             await client.send(http1forward.forwarded_response(response, request.version, options))
             while not down.finished:
-                if not (down.step() | self._push()):
-                    await self._wait()
+                await (self._turn() if down.step() | self._push() else self._wait())
         except (Gone, TimeUp, BadBody) as problem:
             refusal = self._refusal(problem, bool(down.rest), "D")
             session.end(refusal.code, refusal.how, refusal.reason, reset=True)
@@ -223,8 +229,7 @@ class _Exchange:
         if not http1forward.upgrade(self.request):
             raise BadHead(502, "it switches to another protocol, for which nobody has asked")
         while not self.up.finished:  # RFC 9110 section 7.8: the other protocol begins after the request
-            if not self.up.step():
-                await self._wait()
+            await (self._turn() if self.up.step() else self._wait())
         await self.client.send(http1forward.forwarded_response(response, self.request.version))
         session, connect, stream = self.session, self.connect, self.server.stream
         session.deadline = inf
@@ -242,6 +247,11 @@ class _Exchange:
             self.up.stuck = True
             return True
 
+    async def _turn(self) -> None:
+        """Let others have their turn before the next share."""
+        self.session.worker.loop.ready.append(self.session)
+        await self.client.wait()
+
     async def _wait(self) -> None:
         """Until something happens on one of the two sides; neither may be silent for too long."""
         self._extend()
@@ -251,7 +261,10 @@ class _Exchange:
             raise Gone(server, "rst", "connection reset")
 
     def _extend(self) -> None:
-        self.session.deadline = self.session.worker.loop.now + (self.limit or inf)
+        limit = self.limit or inf
+        if self.client.mask & HANGUP:  # it says nothing more, and perhaps it is not there any more
+            limit = min(limit, PARTED)
+        self.session.deadline = self.session.worker.loop.now + limit
 
     def _stale(self, problem: Exception) -> bool:
         """May it be asked again on another connection?"""

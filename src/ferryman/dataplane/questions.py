@@ -38,7 +38,7 @@ NAME_TTL: Final = 5.0
 NAMES: Final = 4096
 LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, without the last dot
 LONGEST_SECRET: Final = 1024  # characters of a user's name or password; no hash is made of as many
-LONGEST_CERTIFICATE: Final = 65536  # bytes; one that is longer is not resembled
+LONGEST_CERTIFICATE: Final = 65536  # bytes; one that is longer is refused
 LONGEST_REASON: Final = 200
 CREDENTIALS: Final = 16384
 """Verified pairs of user and password that are remembered, per listener."""
@@ -167,7 +167,7 @@ class Questions:
         assert connect.bump is not None
         listener, name, reason = session.listener.name, name[:LONGEST_NAME], reason[:LONGEST_REASON]
         if certificate is not None and len(certificate) > LONGEST_CERTIFICATE:
-            certificate = None
+            raise Unanswered("refused", "the server's certificate is too long")
         kept = self._minted.get(listener)
         if kept is None:
             kept = self._minted[listener] = Cache(connect.bump.cache)

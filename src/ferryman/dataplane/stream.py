@@ -138,6 +138,9 @@ class Stream:
         await suspend()
         if self.mask & ERR:
             raise Gone(self, "rst", "connection reset")
+        client = self.session.worker.loop.table[self.session.fd]
+        if self.session.client_mask & ERR and isinstance(client, ClientStream):
+            raise Gone(client, "rst", "connection reset")
         if self.session.expired:
             raise TimeUp
 

@@ -20,7 +20,7 @@ from ferryman.dataplane.record import Ask
 from ferryman.dataplane.refusal import Refusal, refused
 from ferryman.plan import Chain, Connect
 from ferryman.rules import access, egress
-from ferryman.rules.facts import ABSENT, UNKNOWN
+from ferryman.rules.facts import ABSENT, UNKNOWN, Facts
 from ferryman.wire.authority import format_authority
 
 if TYPE_CHECKING:
@@ -59,6 +59,25 @@ async def resolve(session: Session, connect: Connect, resolved: Resolved) -> Non
         session.learn().target_addresses = ABSENT
     else:
         session.learn().target_addresses = tuple(host for _, host in resolved.addresses)
+
+
+def judge(connect: Connect, facts: Facts, resolved: Resolved) -> access.Verdict:
+    """What the access rules say once the addresses are known. Those they would not allow alone are left out."""
+    verdict = access.access(connect.access, facts)
+    found = resolved.addresses
+    if verdict.kind is not access.Kind.ALLOW or found is None or len(found) < 2:
+        return verdict
+    allowed = []
+    for entry in found:
+        facts.target_addresses = (entry[1],)
+        alone = access.access(connect.access, facts)
+        if alone.kind is access.Kind.ALLOW:
+            allowed.append(entry)
+        else:
+            verdict = alone if not allowed else verdict
+    resolved.addresses = tuple(allowed) or None
+    facts.target_addresses = tuple(host for _, host in allowed)
+    return access.access(connect.access, facts) if allowed else verdict
 
 
 async def choose(session: Session, connect: Connect, resolved: Resolved) -> None:
@@ -110,11 +129,11 @@ def _own(session: Session, entry: Target, port: int) -> Collection[tuple[str, in
     generation = session.generation
     if port not in generation.wildcard_ports:
         return generation.own_addresses
-    with socket.socket(entry[0], socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(entry[0], socket.SOCK_DGRAM) as probe:
             probe.bind((entry[1], 0))  # works with this machine's addresses alone
-        except OSError:
-            return generation.own_addresses
+    except OSError:
+        return generation.own_addresses
     return {*generation.own_addresses, (entry[1], port)}
 
 

@@ -36,6 +36,9 @@ Kind = Literal["alert", "verify", "protocol", "closed", "timeout", "local"]
 """Why there is no TLS: the other side said so, its certificate is not trusted, no common language, it left, it took too
 long, or something is missing here."""
 
+_NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)
+"""X509_V_FLAG_NO_CHECK_TIME, for which the ssl module has no name."""
+
 _REFUSALS: Final = frozenset(
     {
         "bad certificate",
@@ -88,6 +91,7 @@ class ServerTerms(NamedTuple):
     verify: bool
     alpn: tuple[str, ...]
     check_hostname: bool
+    check_dates: bool = True
 
 
 class Established(NamedTuple):
@@ -156,11 +160,15 @@ def context_of(minted: Minted, alpn: tuple[str, ...]) -> ssl.SSLContext:
 
 
 @lru_cache(CONTEXTS)
-def _client_context(ca_pem: str, verify: bool, check_hostname: bool, with_alpn: bool) -> ssl.SSLContext:
+def _client_context(
+    ca_pem: str, verify: bool, check_hostname: bool, check_dates: bool, with_alpn: bool
+) -> ssl.SSLContext:
     """`with_alpn`: protocols are set before each handshake; a context that had some cannot be rid of them."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = check_hostname
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    if not check_dates:
+        context.verify_flags |= _NO_CHECK_TIME
     if verify and ca_pem:
         try:
             context.load_verify_locations(cadata=ca_pem)
@@ -202,7 +210,7 @@ async def client(
     """
     try:
         alpn = _names_of(terms.alpn)
-        context = _client_context(terms.ca_pem, terms.verify, terms.check_hostname, bool(alpn))
+        context = _client_context(terms.ca_pem, terms.verify, terms.check_hostname, terms.check_dates, bool(alpn))
         if alpn:
             context.set_alpn_protocols(alpn)  # copied when the socket is made
         sock = _wrap(context, fd, server_side=False, name=server_hostname)
@@ -224,6 +232,15 @@ async def server(session: Session, fd: int, context: ssl.SSLContext, deadline: f
 def abandon(session: Session, sock: ssl.SSLSocket) -> None:
     """Close a connection that nothing takes over, without a word."""
     session.worker.loop.close(sock.detach())
+
+
+def is_out_of_date(sock: ssl.SSLSocket, now: float) -> bool:
+    """Is the other side's certificate, which was verified, not valid at this time (seconds since the epoch)?"""
+    certificate = sock.getpeercert() or {}
+    begins, ends = (str(certificate.get(key, "")) for key in ("notBefore", "notAfter"))
+    if not begins or not ends:
+        return False
+    return not ssl.cert_time_to_seconds(begins) <= now <= ssl.cert_time_to_seconds(ends)
 
 
 def established(sock: ssl.SSLSocket) -> Established:

@@ -8,7 +8,7 @@ address. Names in other scripts must come as A-labels (`xn--…`, RFC 5890), as 
 from __future__ import annotations
 
 import re
-from socket import AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
 MAX_NAME: Final = 253
@@ -19,6 +19,7 @@ _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _PORT: Final = re.compile("[1-9][0-9]{0,4}")
 
 
@@ -38,7 +39,9 @@ def parse_host(text: str) -> str:
         return name
     if ":" in text:
         try:
-            return inet_ntop(AF_INET6, inet_pton(AF_INET6, text))
+            packed = inet_pton(AF_INET6, text)
+            # the mapped form of an IPv4 address is connected to as that one, so rules must see that one
+            return inet_ntop(AF_INET, packed[12:]) if packed[:12] == _MAPPED else inet_ntop(AF_INET6, packed)
         except (OSError, UnicodeError, ValueError):  # ValueError: a zero byte inside
             raise ValueError("a host that is no IPv6 address") from None
     raise ValueError(_name_fault(text))

@@ -24,6 +24,9 @@ from ferryman.wire.authority import parse_authority
 MAX_LINE: Final = 8192
 """The longest request or status line taken, in bytes without its CRLF."""
 
+MAX_INTERIM: Final = 16
+"""Answers with a status of 1xx that are taken before the final one."""
+
 MAX_HEAD: Final = 65536
 """The longest head taken unless the caller says otherwise, in bytes with the empty line at its end."""
 

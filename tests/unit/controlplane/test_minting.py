@@ -231,6 +231,14 @@ def test_damaged_certificates_raise_nothing_else(ca: Ca) -> None:
                 assert "common time" in str(error)  # noqa: PT017
 
 
+def test_a_certificate_for_no_name_proves_none(ca: Ca) -> None:
+    nameless = server_certificate("", [])
+    made = hosts(ca)
+    for name in ("bank.example", "other.example"):
+        certificate = first(made.get(nameless, name, ""))
+        assert "NOT TRUSTED" in certificate.issuer.rfc4514_string(), "the operator's CA vouches for nothing unproved"
+
+
 # validity
 
 

@@ -482,7 +482,7 @@ def test_a_chroot_without_proc_is_named_as_the_reason(tmp_path: Any) -> None:
         "from ferryman.dataplane import tls\n"
         "os.environ.pop('SSL_CERT_FILE', None); os.environ.pop('SSL_CERT_DIR', None)\n"
         f"os.chroot({str(tmp_path)!r})\n"
-        "for make in (lambda: tls.context_for(b'c', b'k', ()), lambda: tls._client_context('', True, True, False)):\n"
+        "for make in (lambda: tls.context_for(b'c', b'k', ()), lambda: tls._client_context('', True, True, True, 0)):\n"
         "    try: make()\n"
         "    except tls.TlsFailure as failure: print(failure.reason)\n"
     )

@@ -201,7 +201,9 @@ def test_however_a_connection_ends_nothing_of_it_is_left(
         way(rig)
         rig.run(rig.over)
         rig.turns(1)
-        left = [x for x in gc.get_objects() if isinstance(x, Session | Tunnel | Record | connect.Attempt | connect.Failure)]
+        left = [
+            x for x in gc.get_objects() if isinstance(x, Session | Tunnel | Record | connect.Attempt | connect.Failure)
+        ]
         left += [x for x in gc.get_objects() if isinstance(x, End) and hasattr(x, "tunnel")]
         assert not left, "what only the garbage collector could free is a leak"
     finally:
