@@ -164,7 +164,7 @@ def side(
     thread.start()
     if far_serves:
         terms = tls.server_context(CA.cert_pem.bytes().decode(), True, ())
-        context = tls._client_context(terms.ca_pem, True, True, False)
+        context = tls._client_context(terms.ca_pem, True, True, True, False)
     else:
         context = tls.context_for(CHAIN, KEY, ())
     sock = tls._wrap(context, near.detach(), not far_serves, "api.example" if far_serves else None)
