@@ -17,7 +17,7 @@ from math import inf
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import explicit, fdio, target, tls, tlsrelay
+from ferryman.dataplane import admission, fdio, target, tls, tlsrelay
 from ferryman.dataplane.loop import HANGUP, IN
 from ferryman.dataplane.questions import Unanswered
 from ferryman.dataplane.record import Ask, How
@@ -31,7 +31,7 @@ from ferryman.wire.certificate import certificate_names
 from ferryman.wire.clienthello import ClientHello, Outcome
 
 if TYPE_CHECKING:
-    from ferryman.dataplane.explicit import Way
+    from ferryman.dataplane.admission import Way
     from ferryman.dataplane.session import Session
 
 _DATED: Final = frozenset({9, 10})
@@ -144,7 +144,7 @@ class _Journey:
             self._splice()
         elif what == "respond":
             refusal = Refusal("http_request_error", "only TLS is carried here", code="PR", how="policy")
-            await explicit.dismiss(self.session, self.client, refusal)
+            await admission.dismiss(self.session, self.client, refusal)
         else:
             self.session.end("PR", "policy", "no TLS, which is all that is carried here", reset=True)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import chain, explicit, target
+from ferryman.dataplane import admission, chain, target
 from ferryman.dataplane.body import BadBody, Body
 from ferryman.dataplane.loop import ERR, HANGUP
 from ferryman.dataplane.record import Ask
@@ -83,7 +83,7 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
                 server = await _server_for(session, connect, request, server)
                 stays = await _Exchange(session, connect, client, server, request).run()
             except Refusal as refusal:
-                stays = await explicit.answer(session, client, refusal, request)
+                stays = await admission.answer(session, client, refusal, request)
             except _Stale:
                 continue
             if not stays:
@@ -110,7 +110,7 @@ async def _next(session: Session, connect: Connect, client: ClientStream) -> Req
         session.end("--", "timeout", "client: no further request")
         return None
     session.deadline = session.worker.loop.now + (connect.head_timeout or inf)
-    request = await client.head(lambda data: explicit.parse(data, connect), explicit.longest(connect))
+    request = await client.head(lambda data: admission.parse(data, connect), admission.longest(connect))
     session.deadline = inf
     return request
 
@@ -119,7 +119,7 @@ async def _server_for(session: Session, connect: Connect, request: Request, kept
     """A connection for this request: the kept one if it leads there. Raises Refusal."""
     before = session.record.ask
     ask = Ask("http", request.host, request.port)
-    way = await explicit.admit(session, connect, ask, request.method, request.get("proxy-authorization"))
+    way = await admission.admit(session, connect, ask, request.method, request.get("proxy-authorization"))
     # the addresses belong to it: they are what this request was judged by
     addresses = frozenset(way.resolved.addresses or ())
     key = (request.host, request.port, addresses, way.resolved.chains, way.authorization)

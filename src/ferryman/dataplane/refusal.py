@@ -1,6 +1,6 @@
 """Why the client of an explicit proxy does not get what it asked for, and how it is told in its own protocol.
 
-Raised anywhere on the way from the request to the connected target, answered in one place (explicit). The reason goes
+Raised anywhere on the way from the request to the connected target, answered in one place (admission). The reason goes
 to the log and, since it names rules by place and no credentials, to the client as well.
 """
 

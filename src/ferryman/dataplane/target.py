@@ -24,7 +24,7 @@ from ferryman.rules.facts import ABSENT, UNKNOWN, Facts
 from ferryman.wire.authority import format_authority
 
 if TYPE_CHECKING:
-    from ferryman.dataplane.explicit import Way
+    from ferryman.dataplane.admission import Way
     from ferryman.dataplane.session import Session
 
 T = TypeVar("T")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 
 import pytest
 from proxying import answer, asks, connect_to, head, line, proxy
 from rig import Rig, closed_port, reset
 
-from ferryman.dataplane.refusal import Refusal
 from ferryman.plan import Access
 from ferryman.rules.condition import Test
 from ferryman.rules.expression import parse
@@ -50,30 +48,6 @@ def test_nothing_is_granted_before_the_target_is_connected(rig: Rig) -> None:
     assert (line(rig)["error"], line(rig)["code"]) == ("connection_refused", "SC")
 
 
-def test_credentials_are_asked_for_and_verified_elsewhere(rig: Rig) -> None:
-    proxy(rig, **USERS)
-    far = rig.server()
-    client = connect_to(rig, far.port)
-    assert head(rig, client).startswith("HTTP/1.1 407 ")
-    client.sendall(f"CONNECT 127.0.0.1:{far.port} HTTP/1.1\r\n{ALICE}\r\n\r\n".encode())
-    question = answer(rig, "verify", True)
-    assert question["arguments"] == ["127.0.0.1", "alice", "pw"]
-    rig.run(far.waiting)
-    far.accept().close()
-    client.close()
-    assert line(rig)["user"] == "alice"
-
-
-def test_credentials_that_nobody_can_check_now(rig: Rig) -> None:
-    proxy(rig, **USERS)
-    client = connect_to(rig, 443, ALICE)
-    answer(rig, "verify", None, "busy", "too many logins")
-    said = head(rig, client)
-    assert said.startswith("HTTP/1.1 429 ")
-    assert "Retry-After: 5" in said
-    client.close()
-
-
 def test_a_name_is_resolved_once_for_rules_and_connection(rig: Rig) -> None:
     here = Test(parse("target_address"), Matcher.build("cidr", ["127.0.0.1"], type=parse("target_address").type), "")
     proxy(rig, access=(Access(here, "f:1", True),))
@@ -85,17 +59,6 @@ def test_a_name_is_resolved_once_for_rules_and_connection(rig: Rig) -> None:
     client.close()
     assert line(rig)["rule"] == "f:1"
     assert not rig.reports("ask"), "no second look-up, which might be answered otherwise"
-
-
-def test_a_rule_is_named_without_its_folder(rig: Rig) -> None:
-    proxy(rig, access=(Access(None, "/etc/ferryman/a.yaml:7", False),))
-    client = connect_to(rig, 443)
-    said = head(rig, client)
-    assert said.startswith("HTTP/1.1 403 ")
-    assert "a.yaml:7" in said
-    assert "/etc/ferryman" not in said
-    client.close()
-    assert line(rig)["rule"] == "/etc/ferryman/a.yaml:7"
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(rig: Rig) -> None:
@@ -126,31 +89,6 @@ def test_socks5_on_the_same_port(rig: Rig) -> None:
     connection.close()
     client.close()
     assert line(rig)["protocol"] == "socks5"
-
-
-def test_refusals_leave_no_cycles_behind(rig: Rig) -> None:
-    """The worker runs without the garbage collector."""
-    proxy(rig)
-    gc.collect()
-    gc.disable()
-    try:
-        for text in ("CONNECT 127.0.0.1:{} HTTP/1.1\r\n\r\n", "GET http://127.0.0.1:{}/ HTTP/1.1\r\nHost: x\r\n\r\n"):
-            client = asks(rig, text.format(closed_port()))
-            assert head(rig, client).startswith("HTTP/1.1 502 ")
-            client.close()
-            rig.run(rig.over)
-        client = asks(rig, "CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n")
-        answer(rig, "resolve", None, "dns_error", "no such name")
-        assert head(rig, client).startswith("HTTP/1.1 502 ")
-        client.close()
-        rig.run(rig.over)
-        assert not [found for found in gc.get_objects() if isinstance(found, Refusal)]
-        kinds = {"Session", "ClientStream", "Resolved", "Way"}
-        rig.turns(1)
-        left = [type(found).__name__ for found in gc.get_objects() if type(found).__name__ in kinds]
-        assert not left
-    finally:
-        gc.enable()
 
 
 def test_the_end_of_a_client_that_said_nothing(rig: Rig) -> None:

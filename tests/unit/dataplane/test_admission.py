@@ -1,0 +1,77 @@
+"""Credentials are asked for, checked elsewhere and dropped; refusals name their rule and leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from proxying import answer, asks, connect_to, head, line, proxy
+from rig import Rig, closed_port
+
+from ferryman.dataplane.refusal import Refusal
+from ferryman.plan import Access
+
+pytestmark = pytest.mark.twin
+
+ALICE = "Proxy-Authorization: Basic YWxpY2U6cHc="
+USERS = {"authenticate": True, "users": (("alice", "hash"),)}
+
+
+def test_credentials_are_asked_for_and_verified_elsewhere(rig: Rig) -> None:
+    proxy(rig, **USERS)
+    far = rig.server()
+    client = connect_to(rig, far.port)
+    assert head(rig, client).startswith("HTTP/1.1 407 ")
+    client.sendall(f"CONNECT 127.0.0.1:{far.port} HTTP/1.1\r\n{ALICE}\r\n\r\n".encode())
+    question = answer(rig, "verify", True)
+    assert question["arguments"] == ["127.0.0.1", "alice", "pw"]
+    rig.run(far.waiting)
+    far.accept().close()
+    client.close()
+    assert line(rig)["user"] == "alice"
+
+
+def test_credentials_that_nobody_can_check_now(rig: Rig) -> None:
+    proxy(rig, **USERS)
+    client = connect_to(rig, 443, ALICE)
+    answer(rig, "verify", None, "busy", "too many logins")
+    said = head(rig, client)
+    assert said.startswith("HTTP/1.1 429 ")
+    assert "Retry-After: 5" in said
+    client.close()
+
+
+def test_a_rule_is_named_without_its_folder(rig: Rig) -> None:
+    proxy(rig, access=(Access(None, "/etc/ferryman/a.yaml:7", False),))
+    client = connect_to(rig, 443)
+    said = head(rig, client)
+    assert said.startswith("HTTP/1.1 403 ")
+    assert "a.yaml:7" in said
+    assert "/etc/ferryman" not in said
+    client.close()
+    assert line(rig)["rule"] == "/etc/ferryman/a.yaml:7"
+
+
+def test_refusals_leave_no_cycles_behind(rig: Rig) -> None:
+    """The worker runs without the garbage collector."""
+    proxy(rig)
+    gc.collect()
+    gc.disable()
+    try:
+        for text in ("CONNECT 127.0.0.1:{} HTTP/1.1\r\n\r\n", "GET http://127.0.0.1:{}/ HTTP/1.1\r\nHost: x\r\n\r\n"):
+            client = asks(rig, text.format(closed_port()))
+            assert head(rig, client).startswith("HTTP/1.1 502 ")
+            client.close()
+            rig.run(rig.over)
+        client = asks(rig, "CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n")
+        answer(rig, "resolve", None, "dns_error", "no such name")
+        assert head(rig, client).startswith("HTTP/1.1 502 ")
+        client.close()
+        rig.run(rig.over)
+        assert not [found for found in gc.get_objects() if isinstance(found, Refusal)]
+        kinds = {"Session", "ClientStream", "Resolved", "Way"}
+        rig.turns(1)
+        left = [type(found).__name__ for found in gc.get_objects() if type(found).__name__ in kinds]
+        assert not left
+    finally:
+        gc.enable()
