@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from ferry import Ferry, free_port
 from origin import Origin
 from servers import EchoServer
-from talk import Talk, basic
+from talk import Answer, Talk, basic
+
+from ferryman.controlplane.credentials import LONGEST_DELAY, PER_ADDRESS
 
 PASSWORD = "se:cr:et-väl"
 HASHES = {
@@ -163,16 +166,26 @@ def test_those_who_guess_wait_ever_longer_while_others_are_served_at_once(site: 
     assert delays[4] > 0.8, "0.1 s, doubled with each mistake"
 
 
-def test_a_flood_of_guesses_from_one_address_is_answered_as_busy(site: Site) -> None:
-    assert site.status(site.file, basic("apr1", "first guess"), source="127.0.2.3") == 407
-    flood = [Talk(site.file, source="127.0.2.3") for _ in range(40)]
-    for number, talk in enumerate(flood):
-        field = basic("apr1", f"guess {number}")
+def guesses(cleanup: ExitStack, site: Site, source: str, count: int, word: str) -> Callable[[], list[Answer]]:
+    """Send as many wrong guesses at once; gives what reads the answers."""
+    talks = [cleanup.enter_context(Talk(site.file, source=source)) for _ in range(count)]
+    for number, talk in enumerate(talks):
+        field = basic("apr1", f"{word} {number}")
         talk.send(f"CONNECT {site.echo.address} HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n")
-    answers = [talk.answer("CONNECT") for talk in flood[-10:]]
-    busy = [answer for answer in answers if answer.status == 429]
-    assert len(busy) > 5, "on a busy machine a few may have their turn"
+    return lambda: [talk.answer("CONNECT") for talk in talks]
+
+
+def test_a_flood_of_guesses_from_one_address_is_answered_as_busy(site: Site) -> None:
+    with ExitStack() as cleanup:
+        first = guesses(cleanup, site, "127.0.2.3", 12, "first guess")()
+        assert [answer.status for answer in first] == [407] * 12, "so many may wait; from now on each waits longest"
+        since = time.monotonic()
+        answers = guesses(cleanup, site, "127.0.2.3", 40, "guess")
+        assert site.status(site.file, basic("apr1", PASSWORD), source="127.0.2.4") == 200
+        flood = answers()
+        rounds = (time.monotonic() - since) // LONGEST_DELAY
+    busy = [answer for answer in flood if answer.status == 429]
+    assert sum(answer.status == 407 for answer in flood) == 40 - len(busy)
+    assert 40 - len(busy) <= PER_ADDRESS * rounds, "so many wait at once, and each the whole time"
+    assert busy
     assert all(answer.get("retry-after") == "5" for answer in busy)
-    for talk in flood:
-        talk.sock.close()
-    assert site.status(site.file, basic("apr1", PASSWORD), source="127.0.2.4") == 200

@@ -2,9 +2,10 @@
 
 Used by answers for every explicit proxy. Checking a hash is meant to be slow, so clients who guess must not be able to
 keep the proxy busy with it: each address waits before a check once it was wrong, only a few checks are under way for
-one address and for all together, and what has just been found wrong is not checked again. A right guess shortens no
-wait, or whoever has one account could try all others at full speed. Passwords are held as keyed digests only and named
-in no message.
+one address and for all together, and what has just been found wrong is not checked again. Guesses that came together,
+before the first of them was found wrong, are no better off: who is in line for a thread is looked at again when its
+turn comes. A right guess shortens no wait, or whoever has one account could try all others at full speed. Passwords are
+held as keyed digests only and named in no message.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ ADDRESSES: Final = 16384
 """Addresses whose mistakes are remembered."""
 REMEMBERED: Final = 65536
 PER_ADDRESS: Final = 16
-"""Checks that may wait at the same time for one address that was wrong. (Others may be many people behind one.)"""
+"""Checks that may wait at the same time for one address that was wrong."""
+PER_FRESH_ADDRESS: Final = 256
+"""The same for one that was not: many people may be behind it, but there must be room for others in CHECKING."""
 WAITING: Final = 4096
 """The same for all together."""
 CHECKING: Final = 512
@@ -63,6 +66,7 @@ class Credentials:
         self._mistakes: Cache[int] = Cache(ADDRESSES)
         self._waiting: Counter[str] = Counter()  # by address
         self._total = self._checking = 0
+        self._free = asyncio.Semaphore(THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
 
     def follow(self, plan: Plan) -> None:
@@ -90,35 +94,49 @@ class Credentials:
         key = (listener, hashlib.blake2b(secret, key=self._secret, digest_size=16).digest())
         if self._known.get(key, monotonic()):
             return True
-        address = _network(client)
-        mistakes = self._mistakes.get(address, monotonic()) or 0
-        if self._total >= WAITING or (mistakes and self._waiting[address] >= PER_ADDRESS):
+        if self._total >= WAITING:
             raise BusyError("too many logins are being checked")
+        address = _network(client)
         self._total += 1
         self._waiting[address] += 1
         try:
-            if mistakes:
-                await asyncio.sleep(min(FIRST_DELAY * 2 ** min(mistakes - 1, 20), LONGEST_DELAY))
-            known = self._known.get(key, monotonic())
-            if known is None:
-                known = await self._check(users, user, password)
-                self._remember(key, known, users, address)
-            return known
+            return await self._check(key, users, address, user, password)
         finally:
             self._total -= 1
             self._waiting[address] -= 1
             if not self._waiting[address]:
                 del self._waiting[address]
 
-    async def _check(self, users: _Users, user: str, password: str) -> bool:
+    async def _check(self, key: tuple[str, bytes], users: _Users, address: str, user: str, password: str) -> bool:
+        """Wait as the address must, then for a thread. Raises BusyError."""
+        delayed = await self._delay(address)
         if self._checking >= CHECKING:
             raise BusyError("too many logins are being checked")
         self._checking += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, users.passwords.verify, user, password)
+            async with self._free:
+                known = self._known.get(key, monotonic())
+                if known is None and (delayed or not self._mistakes_of(address)):
+                    loop = asyncio.get_running_loop()
+                    known = await loop.run_in_executor(self._threads, users.passwords.verify, user, password)
+                    self._remember(key, known, users, address)
         finally:
             self._checking -= 1
+        if known is None:  # the first mistake of its address was found out while it stood in line
+            return await self._check(key, users, address, user, password)
+        return known
+
+    async def _delay(self, address: str) -> bool:
+        """Wait if this address was wrong before; True if it was. Raises BusyError."""
+        mistakes = self._mistakes_of(address)
+        if self._waiting[address] > (PER_ADDRESS if mistakes else PER_FRESH_ADDRESS):
+            raise BusyError("too many logins are being checked")
+        if mistakes:
+            await asyncio.sleep(min(FIRST_DELAY * 2 ** min(mistakes - 1, 20), LONGEST_DELAY))
+        return mistakes > 0
+
+    def _mistakes_of(self, address: str) -> int:
+        return self._mistakes.get(address, monotonic()) or 0
 
     def _remember(self, key: tuple[str, bytes], right: bool, users: _Users, address: str) -> None:
         now = monotonic()
@@ -126,7 +144,7 @@ class Credentials:
         if present is not None and present.passwords is users.passwords:  # or they changed in the meantime
             self._known.put(key, right, now + (users.ttl if right else WRONG_TTL))
         if not right:
-            self._mistakes.put(address, (self._mistakes.get(address, now) or 0) + 1, now + CALM)
+            self._mistakes.put(address, self._mistakes_of(address) + 1, now + CALM)
 
 
 def _network(client: str) -> str:

@@ -195,6 +195,42 @@ def test_only_some_guesses_of_one_address_at_a_time(tell: Tell, monkeypatch: pyt
     tell(story)
 
 
+def test_guesses_that_came_before_the_first_was_found_wrong_are_no_better_off(tell: Tell) -> None:
+    async def story(door: Door) -> None:
+        outcomes = await asyncio.gather(
+            *(door.login("alice", f"guess {number}") for number in range(40)),
+            door.login("alice", "password", client="198.51.100.1"),
+            return_exceptions=True,
+        )
+        at_once = module.THREADS + 1  # the one from elsewhere among them
+        assert len(door.checked) <= at_once + module.PER_ADDRESS
+        assert sum(isinstance(outcome, BusyError) for outcome in outcomes[:40]) == 41 - len(door.checked)
+        assert outcomes[40] is True
+        assert len(door.waits) >= len(door.checked) - at_once, "those who stay wait as if they had come later"
+        assert not door.credentials._waiting
+
+    tell(story)
+
+
+def test_one_address_leaves_room_for_others(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PER_FRESH_ADDRESS", 4)
+    monkeypatch.setattr(module, "CHECKING", 5)
+
+    async def story(door: Door) -> None:
+        people = [f"u{number}" for number in range(8)]
+        door.credentials.follow(plan(dict.fromkeys([*people, "alice"], SECRET)))
+        outcomes = await asyncio.gather(
+            *(door.login(user, "password") for user in people),
+            door.login("alice", "password", client="198.51.100.1"),
+            return_exceptions=True,
+        )
+        assert outcomes[:4] == [True] * 4
+        assert all(isinstance(outcome, BusyError) for outcome in outcomes[4:8])
+        assert outcomes[8] is True
+
+    tell(story)
+
+
 def test_many_people_behind_one_address_are_no_guesses(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PER_ADDRESS", 3)
 
