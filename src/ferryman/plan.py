@@ -51,6 +51,68 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its key, to be shown to the other side."""
+
+    where: str  # the file it came from
+    chain: str = field(repr=False)  # PEM, leaf first
+    key: str = field(repr=False)  # PEM, not encrypted
+    names: tuple[str, ...]  # that it is for: DNS names in lower case, perhaps with "*." in front, and addresses
+    not_after: float  # seconds since the epoch
+    ocsp: bytes = b""  # the response to staple, DER; b"": none
+
+
+@dataclass(frozen=True, slots=True)
+class TlsLimits:
+    """What may be negotiated. "": whatever OpenSSL's own defaults say."""
+
+    min_version: str = "1.2"
+    max_version: str = ""
+    ciphers: str = ""  # of TLS 1.2, OpenSSL's list
+    ciphersuites: str = ""  # of TLS 1.3, separated by colons
+    groups: str = ""  # separated by colons
+
+
+@dataclass(frozen=True, slots=True)
+class TlsAccept:
+    """How a client's TLS is terminated."""
+
+    certificates: tuple[Certificate, ...]
+    strict: bool = False  # a name that no certificate is for is refused; else the first certificate is shown
+    limits: TlsLimits = TlsLimits()
+    alpn: tuple[str, ...] = ()  # preferred first; (): what the server chose where it speaks TLS, else none
+    verify: str = "none"  # whether clients show certificates: none, optional, required
+    ca: str = field(default="", repr=False)  # PEM of what verifies these
+    crl: str = field(default="", repr=False)  # PEM of revocation lists
+    tickets: bool = True  # sessions may be resumed
+    timeout: float = 10.0  # seconds for the handshake
+
+
+@dataclass(frozen=True, slots=True)
+class TlsCase:
+    """`accept` if the condition holds; the first case of a listener that holds wins."""
+
+    condition: Condition | None
+    where: str
+    accept: TlsAccept | None  # None: the stream stays untouched
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConnect:
+    """TLS with a server."""
+
+    verify: bool = True
+    ca: str = field(default="", repr=False)  # PEM of what verifies the server; "": the system's
+    fingerprints: tuple[str, ...] = ()  # SHA-256, hex, lower case: a certificate that is one of these is trusted
+    server_name: str | None = None  # to ask for; None: as received; "": none
+    verify_name: str = ""  # to be in its certificate; "": what it was asked for
+    certificate: Certificate | None = None  # to be shown to the server
+    alpn: tuple[str, ...] | None = None  # to offer; None: as the client offered; (): none
+    limits: TlsLimits = TlsLimits()
+    resume: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Hop:
     """Another proxy on the way out. `scheme`: "http" (CONNECT), "https" (CONNECT within TLS), "socks5"."""
 
@@ -164,6 +226,7 @@ class Server:
     check: Check | None = None
     disabled: bool = False  # starts in maintenance
     close_on_down: bool = False  # end its tunnels when checks mark it down
+    tls: TlsConnect | None = None  # None: the stream is handed on as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +318,7 @@ class Listener:
     keepalive: bool = False  # SO_KEEPALIVE towards clients
     pages: Pages | None = None
     connect: Connect | None = None  # of mode "connect"
+    tls: tuple[TlsCase, ...] = ()  # which clients' TLS is terminated; no case holds: the stream stays untouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +342,7 @@ class Settings:
     group: str = ""
     chroot: str = ""
     pidfile: str = ""
+    ticket_rotation: float = 43200.0  # seconds after which the key of session tickets is replaced
     daemon: bool = False
     control: str = ""  # path of the control socket; "": the default place
     runtime_sockets: tuple[RuntimeSocket, ...] = ()
@@ -311,6 +376,7 @@ __all__ = [
     "Address",
     "Backend",
     "Bump",
+    "Certificate",
     "Chain",
     "Check",
     "Condition",
@@ -328,6 +394,10 @@ __all__ = [
     "Server",
     "Settings",
     "Through",
+    "TlsAccept",
+    "TlsCase",
+    "TlsConnect",
+    "TlsLimits",
     "TlsRule",
     "Via",
 ]
