@@ -184,7 +184,7 @@ class _Journey:
             await self.server.send(data)
             fdio.discard(self.client.fd, len(data))
             self.ahead = len(data)
-            return certificate_names(await self.server.head(_leaf, LONGEST))
+            return certificate_names(await self.server.look(_leaf, LONGEST))
         except (TimeUp, Gone):
             return ()  # the tunnel will show what happened
         finally:

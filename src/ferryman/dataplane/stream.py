@@ -2,7 +2,9 @@
 
 Used by explicit, forward, chain and bump, whose coroutines await here; resumed like every session on any event. What
 is read is looked at first (MSG_PEEK) and then taken to the exact byte, so that whatever follows a head stays in the
-kernel for the tunnel. Knows no protocol: `parse` functions come from wire.
+kernel for the tunnel. Of a head that is not complete all is taken at once: left there, it could keep the window closed
+through which its rest has to come (the kernel opens it again by a whole segment, on loopback 64 KiB). Knows no
+protocol: `parse` functions come from wire.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ LONGEST: Final = fdio.BUFFER - 1
 """Bytes of the longest head that can be read."""
 GOODBYE: Final = 2.0  # seconds a refused client has to read its answer and close
 PIECES: Final = 64
-"""Looks at a head before the next ones have to wait. Each costs the more, the longer the head and the smaller its
-pieces (the kernel walks through them): 7 ms for 20 KB sent in single bytes, which everybody else would pay for."""
+"""Looks at a head before the next ones have to wait. Each reads all of it anew, which for one that comes in single
+bytes everybody else would pay for."""
 PAUSE: Final = 0.05  # seconds between these
 _LEFTOVERS: Final = 1 << 20  # bytes of a refused client that are read and thrown away, so that it gets its answer
 
@@ -47,7 +49,7 @@ class TimeUp(Exception):  # noqa: N818
 class Stream:
     """A descriptor in the loop and what epoll has told of it. It stays the owner's, who closes it."""
 
-    __slots__ = ("fd", "mark", "mask", "session", "side")
+    __slots__ = ("begun", "fd", "mark", "mask", "session", "side")
 
     def __init__(self, session: Session, fd: int, mask: int, side: str) -> None:
         """`fd` is watched already; events come here from now on. `side` is what messages call it."""
@@ -55,6 +57,7 @@ class Stream:
         self.fd = fd
         self.mask = mask
         self.side = side
+        self.begun = b""  # of a head, taken already; it is not complete, so what follows it is not among them
         self.mark = 1  # bytes that must have come for the loop to tell (SO_RCVLOWAT)
         session.worker.loop.table[fd] = self
 
@@ -76,25 +79,50 @@ class Stream:
         """
         looks = 1
         while (found := self.try_head(parse, limit)) is None:
-            await self.wait()
-            if looks > PIECES:
-                await self._pause()
+            await self._more(looks)
             looks += 1
         return found[0]
 
     def try_head(self, parse: Callable[[bytes], tuple[T, int] | None], limit: int) -> tuple[T, int] | None:
-        """As `head`, with the length of what was taken; None: not all of it has come."""
-        data = self.peek(limit + 1)
-        if data and (found := parse(data)) is not None:
-            self.expect(1)
-            fdio.discard(self.fd, found[1])
-            return found
-        if data == b"" or self.mask & HANGUP:
-            raise Gone(self, "fin", "closed in the middle of a head" if data else "closed without a word")
-        if data:
+        """As `head`, with the head's length; None: not all of it has come."""
+        more = self.peek(limit + 1 - len(self.begun))
+        if more:
+            data = self.begun + more
+            found = parse(data)
+            fdio.discard(self.fd, (found[1] if found else len(data)) - len(self.begun))
+            self.begun = b"" if found else data
+            if found:
+                return found
             assert len(data) <= limit, "the parser takes longer heads than it was told"
-            self.expect(len(data) + 1)
+        self._still_coming(more, bool(self.begun))
         return None
+
+    async def look(self, parse: Callable[[bytes], tuple[T, int] | None], limit: int) -> T:
+        """As `head`, but all is left where it is: for little, and where nothing has come before it.
+
+        The loop goes on telling only of more than there is; `expect` brings it back.
+        """
+        looks = 1
+        while True:
+            data = self.peek(limit + 1)
+            if data and (found := parse(data)):
+                return found[0]
+            self._still_coming(data, bool(data))
+            if data:
+                self.expect(len(data) + 1)
+            await self._more(looks)
+            looks += 1
+
+    def _still_coming(self, data: bytes | None, begun: bool) -> None:
+        """Raises Gone where nothing follows what was peeked at."""
+        if data == b"" or self.mask & HANGUP:
+            raise Gone(self, "fin", "closed in the middle of a head" if begun else "closed without a word")
+
+    async def _more(self, looks: int) -> None:
+        """Until more may have come."""
+        await self.wait()
+        if looks > PIECES:
+            await self._pause()
 
     def expect(self, size: int) -> None:
         """Tell only once so many bytes have come (SO_RCVLOWAT): an edge comes once, and these bytes' may be over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -78,6 +79,39 @@ def test_a_head_comes_in_as_many_pieces_as_it_likes(rig: Rig) -> None:
         rig.turns(0)
     client.sendall(b"\nx")
     assert done(rig, session) == b"x" * (stream.PIECES + 10) + b"\n"
+
+
+def test_what_was_sent_ahead_does_not_keep_the_rest_of_a_head_out(rig: Rig) -> None:
+    """The kernel opens the window again once its buffer has much room: half a head must not be what takes it."""
+    line = b"x" * 60 + b"\n"
+    count = 20_000
+
+    async def story(client: ClientStream) -> int:
+        for number in range(count):
+            assert await client.head(a_line, 65535) == line, number
+        return count
+
+    session, client = begin(rig, story, 2.0)
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(client.sendall, line * count)
+        assert done(rig, session) == count
+        sent.result(5)
+
+
+def test_what_is_looked_at_stays(rig: Rig) -> None:
+    async def story(client: ClientStream) -> list[bytes | None]:
+        seen = await client.look(a_line, 100)
+        client.expect(1)
+        return [seen, client.peek(100)]
+
+    session, client = begin(rig, story)
+    for piece in (b"on", b"e\n", b"rest"):
+        client.sendall(piece)
+        if piece != b"e\n":
+            rig.turns(1)
+    assert done(rig, session)[0] == b"one\n"
+    assert session.result[1] is not None
+    assert session.result[1].startswith(b"one\n")
 
 
 def test_many_pieces_are_looked_at_less_often(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
