@@ -31,7 +31,7 @@ MOST_OPEN: Final = 4096
 """Questions of one worker that wait for an answer; those beyond are answered "busy"."""
 
 _LIMITS: Final = {
-    "resolve": (255,),  # host
+    "resolve": (128, 255),  # client's address, host
     "verify": (128, 1024, 1024),  # client's address, user, password
     "mint": (96 * 1024, 255, 1024),  # the server's certificate (DER in base64, or ""), name, why it is not trusted
     "bump_failed": (128, 255),  # client's address, name
@@ -204,9 +204,9 @@ class Answers:
                 del self._open[worker.pid]
         worker.order("answer", question.number, value, error, text)
 
-    async def _resolve(self, listener: Listener, host: str) -> tuple[str, ...]:
+    async def _resolve(self, listener: Listener, client: str, host: str) -> tuple[str, ...]:
         timeout = RESOLVE_TIMEOUT if listener.connect is None else listener.connect.resolve_timeout
-        return await self._lookups.resolve(host, timeout)
+        return await self._lookups.resolve(client, host, timeout)
 
     async def _verify(self, listener: Listener, client: str, user: str, password: str) -> bool:
         return await self._credentials.verify(listener.name, client, user, password)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+from ferryman.controlplane.endsite import end_site
 from ferryman.dataplane.cache import Cache
 from ferryman.plan import Connect, Plan
 from ferryman.rules.passwords import Passwords
@@ -96,7 +96,7 @@ class Credentials:
             return True
         if self._total >= WAITING:
             raise BusyError("too many logins are being checked")
-        address = _network(client)
+        address = end_site(client)
         self._total += 1
         self._waiting[address] += 1
         try:
@@ -145,12 +145,3 @@ class Credentials:
             self._known.put(key, right, now + (users.ttl if right else WRONG_TTL))
         if not right:
             self._mistakes.put(address, self._mistakes_of(address) + 1, now + CALM)
-
-
-def _network(client: str) -> str:
-    """What counts as one address: of IPv6 the network that one customer gets (RFC 6177), not each of its addresses."""
-    try:
-        address = ipaddress.IPv6Address(client.partition("%")[0])
-    except ValueError:
-        return client
-    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False).network_address)

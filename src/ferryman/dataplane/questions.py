@@ -124,7 +124,7 @@ class Questions:
         try:
             connect = session.listener.connect
             timeout = RESOLVE_TIMEOUT if connect is None else connect.resolve_timeout
-            hosts = await self.ask(session, "resolve", host, timeout=timeout or inf)
+            hosts = await self.ask(session, "resolve", session.record.client_host, host, timeout=timeout or inf)
         except Unanswered as failure:
             error = {"timeout": "dns_timeout"}.get(failure.error, failure.error)
             raise Unresolved(error if error.startswith("dns_") else "dns_error", failure.text) from None

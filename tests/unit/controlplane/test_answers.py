@@ -121,10 +121,10 @@ def tell(ca: Ca) -> Tell:
 def test_names(tell: Tell) -> None:
     async def story(desk: Desk) -> None:
         for at in ("out", "bare", "web"):
-            found, error, text = await desk.answer("resolve", "localhost", at=at)
+            found, error, text = await desk.answer("resolve", CLIENT, "localhost", at=at)
             assert (error, text) == ("", "")
             assert "127.0.0.1" in found or "::1" in found
-        found, error, text = await desk.answer("resolve", "x" * 64 + ".example")
+        found, error, text = await desk.answer("resolve", CLIENT, "x" * 64 + ".example")
         assert (found, error) == (None, "dns_error")
         assert text
 
@@ -196,7 +196,7 @@ def test_refused_certificates_are_learned(tell: Tell) -> None:
 
 # a worker that is not to be trusted
 
-GOOD = {"id": 1, "what": "resolve", "listener": "out", "arguments": ["localhost"]}
+GOOD = {"id": 1, "what": "resolve", "listener": "out", "arguments": [CLIENT, "localhost"]}
 
 
 @pytest.mark.parametrize(
@@ -213,10 +213,10 @@ GOOD = {"id": 1, "what": "resolve", "listener": "out", "arguments": ["localhost"
         ({**GOOD, "listener": {}}, "malformed question (resolve)"),
         ({**GOOD, "arguments": "localhost"}, "malformed question (resolve)"),
         ({**GOOD, "arguments": []}, "malformed question (resolve)"),
-        ({**GOOD, "arguments": ["a", "b"]}, "malformed question (resolve)"),
-        ({**GOOD, "arguments": [None]}, "malformed question (resolve)"),
-        ({**GOOD, "arguments": [["a"]]}, "malformed question (resolve)"),
-        ({**GOOD, "arguments": ["a" * 256]}, "a question that is too long (resolve)"),
+        ({**GOOD, "arguments": ["a"]}, "malformed question (resolve)"),
+        ({**GOOD, "arguments": [CLIENT, None]}, "malformed question (resolve)"),
+        ({**GOOD, "arguments": [CLIENT, ["a"]]}, "malformed question (resolve)"),
+        ({**GOOD, "arguments": [CLIENT, "a" * 256]}, "a question that is too long (resolve)"),
         ({**GOOD, "what": "verify", "arguments": ["a", "b", "secret" * 1000]}, "a question that is too long (verify)"),
         ({**GOOD, "what": "verify", "arguments": ["a", "secret", 1]}, "malformed question (verify)"),
         ({**GOOD, "what": "bump_failed", "arguments": ["a"]}, "malformed question (bump_failed)"),
@@ -230,7 +230,7 @@ def test_nonsense_is_told_once_and_does_nothing(tell: Tell, report: dict[str, An
         answer = (report.get("id"), None, "refused", "malformed question")
         assert desk.worker.heard == ([answer, answer] if isinstance(report.get("id"), int) else [])
         assert desk.told == [f"worker 4711: {told}"]
-        found, _, _ = await desk.answer("resolve", "localhost")
+        found, _, _ = await desk.answer("resolve", CLIENT, "localhost")
         assert found
 
     tell(story)
@@ -247,7 +247,7 @@ def test_ever_new_nonsense_is_not_told_for_ever(tell: Tell) -> None:
 
 def test_a_listener_that_is_gone(tell: Tell) -> None:
     async def story(desk: Desk) -> None:
-        for what, arguments in (("resolve", ("localhost",)), ("verify", (CLIENT, "alice", "password"))):
+        for what, arguments in (("resolve", (CLIENT, "localhost")), ("verify", (CLIENT, "alice", "password"))):
             assert await desk.answer(what, *arguments, at="gone") == (None, "refused", "the listener is gone")
 
     tell(story)
@@ -265,7 +265,7 @@ def test_one_worker_with_too_many_questions_leaves_room_for_others(tell: Tell, m
         assert [number for number, _, error, _ in desk.worker.heard if error == "busy"] == [10, 11, 12, 13, 14]
         assert sum(not error for _, _, error, _ in desk.worker.heard) == 10
         assert not other.heard[0][2]
-        assert (await desk.answer("resolve", "localhost"))[0], "later there is room again"
+        assert (await desk.answer("resolve", CLIENT, "localhost"))[0], "later there is room again"
 
     tell(story)
 

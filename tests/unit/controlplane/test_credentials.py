@@ -155,21 +155,10 @@ def test_the_same_mistake_again_is_no_new_one(tell: Tell) -> None:
     tell(story)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("2001:db8::1", "2001:db8::ffff", True),
-        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
-        ("::ffff:192.0.2.1", "192.0.2.1", True),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
-        ("fe80::1%eth0", "fe80::2%eth1", True),
-        ("192.0.2.1", "192.0.2.2", False),
-        ("", "no address", False),
-    ],
-)
-def test_what_one_address_is(tell: Tell, one: str, other: str, same: bool) -> None:
+@pytest.mark.parametrize(("other", "same"), [("2001:db8::ffff", True), ("2001:db8:0:1::1", False)])
+def test_a_customer_with_many_addresses_is_one(tell: Tell, other: str, same: bool) -> None:
     async def story(door: Door) -> None:
-        await door.login("alice", "wrong", client=one)
+        await door.login("alice", "wrong", client="2001:db8::1")
         await door.login("alice", "wrong, too", client=other)
         assert bool(door.waits) is same
 

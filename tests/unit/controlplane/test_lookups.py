@@ -13,6 +13,8 @@ from ferryman.controlplane import lookups as module
 from ferryman.controlplane import resolver
 from ferryman.controlplane.lookups import Lookups, NoAddressError, by_turns
 
+CLIENT = "192.0.2.7"
+
 
 class System:
     """Instead of the system's resolver: says what is in `zone`, once `open` is set."""
@@ -52,15 +54,15 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def failure(lookups: Lookups, host: str, timeout: float | None = 10.0) -> tuple[str, str]:
+async def failure(lookups: Lookups, host: str, timeout: float | None = 10.0, client: str = CLIENT) -> tuple[str, str]:
     with pytest.raises(NoAddressError) as caught:
-        await lookups.resolve(host, timeout)
+        await lookups.resolve(client, host, timeout)
     return caught.value.error, caught.value.text
 
 
 def test_as_the_system_says() -> None:
     async def story(lookups: Lookups) -> None:
-        assert set(await lookups.resolve("localhost", 10)) <= {"127.0.0.1", "::1"}
+        assert set(await lookups.resolve(CLIENT, "localhost", 10)) <= {"127.0.0.1", "::1"}
 
     tell(story)
 
@@ -69,12 +71,12 @@ def test_asked_once_and_remembered(system: System, monkeypatch: pytest.MonkeyPat
     system.zone["a.example"] = ["192.0.2.1"]
 
     async def story(lookups: Lookups) -> None:
-        found = await asyncio.gather(*(lookups.resolve("a.example", 10) for _ in range(5)))
+        found = await asyncio.gather(*(lookups.resolve(CLIENT, "a.example", 10) for _ in range(5)))
         assert found == [("192.0.2.1",)] * 5
-        await lookups.resolve("a.example", 10)
+        await lookups.resolve(CLIENT, "a.example", 10)
         assert system.asked == ["a.example"]
         monkeypatch.setattr(module, "monotonic", lambda: float("inf"))
-        await lookups.resolve("a.example", 10)
+        await lookups.resolve(CLIENT, "a.example", 10)
         assert len(system.asked) == 2
 
     tell(story)
@@ -88,7 +90,7 @@ def test_a_name_without_address_is_remembered_for_less(system: System, monkeypat
         later = module.monotonic() + module.FAILURE_TTL
         monkeypatch.setattr(module, "monotonic", lambda: later)
         system.zone["no.example"] = ["192.0.2.1"]
-        assert await lookups.resolve("no.example", 10) == ("192.0.2.1",)
+        assert await lookups.resolve(CLIENT, "no.example", 10) == ("192.0.2.1",)
 
     tell(story)
 
@@ -101,7 +103,7 @@ def test_who_waited_long_enough_goes_and_the_answer_is_kept_all_the_same(system:
         assert await failure(lookups, "slow.example", 0.02) == ("dns_timeout", "no answer in 0.02 s")
         system.open.set()
         await until(lambda: not lookups._looks)
-        assert await lookups.resolve("slow.example", 0.02) == ("192.0.2.1",)
+        assert await lookups.resolve(CLIENT, "slow.example", 0.02) == ("192.0.2.1",)
         assert system.asked == ["slow.example"]
 
     tell(story)
@@ -114,13 +116,14 @@ def test_so_many_at_a_time(system: System, monkeypatch: pytest.MonkeyPatch) -> N
     system.open.clear()
 
     async def story(lookups: Lookups) -> None:
-        tasks = [asyncio.create_task(lookups.resolve(host, 10)) for host in hosts[:4]]
+        tasks = [asyncio.create_task(lookups.resolve(CLIENT, host, 10)) for host in hosts[:4]]
         await until(lambda: len(system.asked) == 2)
         assert await failure(lookups, hosts[4], 0.02) == ("dns_timeout", "no answer in 0.02 s")
         system.open.set()
         assert await asyncio.gather(*tasks) == [("192.0.2.1",)] * 4
         assert sorted(system.asked) == hosts[:4], "a name nobody waits for any more is not asked for"
         assert not lookups._looks
+        assert not lookups._clients
 
     tell(story)
 
@@ -131,11 +134,33 @@ def test_too_many_names(system: System, monkeypatch: pytest.MonkeyPatch) -> None
     system.open.clear()
 
     async def story(lookups: Lookups) -> None:
-        tasks = [asyncio.create_task(lookups.resolve("a.example", 10)) for _ in range(2)]
+        tasks = [asyncio.create_task(lookups.resolve(CLIENT, "a.example", 10)) for _ in range(2)]
         await until(lambda: system.asked)
         assert await failure(lookups, "b.example") == ("dns_error", "too many names are being looked up")
         system.open.set()
         assert await asyncio.gather(*tasks) == [("192.0.2.1",)] * 2, "the same name is no further one"
+
+    tell(story)
+
+
+def test_slow_names_of_one_client_leave_room_for_others(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PER_CLIENT", 2)
+    system.zone |= {host: ["192.0.2.1"] for host in ("slow1", "slow2", "a.example", "b.example")}
+    system.open.clear()
+
+    async def story(lookups: Lookups) -> None:
+        for host in ("slow1", "slow2"):
+            assert (await failure(lookups, host, 0.02, "2001:db8::1"))[0] == "dns_timeout"
+        too_many = ("dns_error", "too many names are being looked up for this client")
+        assert await failure(lookups, "a.example", 10, "2001:db8::2") == too_many, "the threads are still there"
+        shared = asyncio.create_task(lookups.resolve("2001:db8::3", "slow1", 10))
+        tasks = [asyncio.create_task(lookups.resolve(CLIENT, host, 10)) for host in ("a.example", "b.example")]
+        await until(lambda: len(system.asked) == 4)
+        assert await failure(lookups, "c.example") == too_many
+        system.open.set()
+        assert await asyncio.gather(shared, *tasks) == [("192.0.2.1",)] * 3
+        assert not lookups._clients
+        assert await lookups.resolve("2001:db8::1", "a.example", 10), "the places are given back"
 
     tell(story)
 

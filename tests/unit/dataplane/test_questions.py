@@ -108,7 +108,10 @@ def mint(certificate: bytes | None, name: str, reason: str = "") -> Story:
 def test_a_session_waits_for_its_answer_while_others_go_on(asked: Asked) -> None:
     one, two = asked.begin(resolve("one.example")), asked.begin(resolve("two.example"))
     first, second = asked.asked("resolve")
-    assert [first["arguments"], second["arguments"]] == [["one.example"], ["two.example"]]
+    assert [first["arguments"], second["arguments"]] == [
+        [one.record.client_host, "one.example"],
+        [two.record.client_host, "two.example"],
+    ]
     assert first["listener"] == "web"
     asked.answer(second["id"], ["192.0.2.2"])
     assert asked.heard(two) == [((socket.AF_INET, "192.0.2.2"),)]
@@ -207,7 +210,7 @@ def test_addresses_need_nobody(asked: Asked, host: str) -> None:
 @pytest.mark.parametrize("host", ["127.1", "0x7f.1", "a\0b", "fe80::1%lo", "x" * 253])
 def test_what_only_looks_like_an_address_is_asked_for(asked: Asked, host: str) -> None:
     asked.begin(resolve(host))
-    assert asked.asked("resolve")[0]["arguments"] == [host]
+    assert asked.asked("resolve")[0]["arguments"][1:] == [host]
 
 
 @pytest.mark.parametrize(
@@ -405,7 +408,7 @@ def test_many_questions_at_once_never_hold_up_the_worker(asked: Asked) -> None:
 
 def test_a_report_is_one_line_of_json_whatever_is_in_it(asked: Asked) -> None:
     asked.begin(resolve('"\\\n\u2028é'))
-    assert json.loads(json.dumps(asked.asked("resolve")[0]))["arguments"] == ['"\\\n\u2028é']
+    assert json.loads(json.dumps(asked.asked("resolve")[0]))["arguments"][1:] == ['"\\\n\u2028é']
 
 
 def test_nothing_is_left_of_sessions_that_asked(asked: Asked) -> None:
