@@ -97,12 +97,12 @@ class ViaSettings(Section):
 
 
 class LearnSettings(Section):
-    """A client that keeps refusing the minted certificate of a name is spliced for a time."""
+    """A client that refuses the minted certificate of a name several times is spliced for a time."""
 
     failures: int = Field(default=3, ge=1)
-    """refusals in a row"""
+    """refusals, each within `time` of the one before; connections that go well in between change nothing"""
     time: Seconds = 3600.0
-    """how long it is spliced then"""
+    """how long it is spliced then, and how long a refusal counts"""
 
 
 class BumpSettings(Section):

@@ -1,5 +1,8 @@
 """Clients that refuse the certificates made for some name: after a number of times they are not bumped for a while.
 
+Refusals count in total, each within `time` of the one before. A connection that goes well is not reported (that would
+be a report for each) and resets nothing: of the programs on one machine one may trust the authority and another not.
+
 Used by answers, which hears of refusals from the workers and tells them what was learned; listed and forgotten through
 the control API. Off unless a listener's `bump.learn` says otherwise: a client can bring about on purpose that what it
 says to a name is not opened.

@@ -118,6 +118,18 @@ def test_it_ends_by_itself_and_is_counted_anew(tell: Tell) -> None:
     tell(story)
 
 
+@pytest.mark.parametrize(("pause", "learned"), [(59.0, True), (61.0, False)])
+def test_each_refusal_counts_for_as_long_as_it_is_spliced_then(tell: Tell, pause: float, learned: bool) -> None:
+    async def story(lesson: Class) -> None:
+        for _ in range(3):
+            lesson.refuse()
+            lesson.ahead += pause
+        lesson.ahead -= pause
+        assert bool(lesson.names()) is learned
+
+    tell(story)
+
+
 def test_forgetting(tell: Tell) -> None:
     async def story(lesson: Class) -> None:
         for client in ("192.0.2.7", "192.0.2.8"):
