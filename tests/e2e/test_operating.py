@@ -87,6 +87,39 @@ def test_a_disabled_server_gets_nothing_new(farm: tuple[Ferry, int, Path, list[E
     assert "b,one," in ask(api, "show stat")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_runtime_socket_with_a_port(run_ferry: Callable[..., Ferry], host: str) -> None:
+    runtime, port = free_port(host), free_port()
+    run_ferry(
+        f"""
+global
+    stats socket {host}:{runtime} level operator
+listen l
+    mode tcp
+    bind 127.0.0.1:{port}
+    server s 127.0.0.1:9
+""",
+        "haproxy.cfg",
+    )
+    for command, answer in (("show stat", "l,FRONTEND,"), ("disable server l/s", "Permission denied")):
+        with socket.create_connection((host, runtime), 10) as sock:
+            sock.sendall(command.encode() + b"\n")
+            assert answer in sock.makefile().read()
+
+
+def test_a_runtime_socket_whose_address_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        text = f"""
+global: {{runtime_sockets: {{address: "{address}"}}}}
+listeners: {{l: {{bind: "unix@{tmp_path}/l", servers: "127.0.0.1:9"}}}}
+"""
+        ferry = Ferry(tmp_path / "ferry", text, "ferryman.yaml")
+        until(lambda: ferry.process.poll() is not None, "it to give up")
+        assert ferry.stop() == 1
+        assert f"runtime socket: cannot listen on {address}: the address is in use" in ferry.log
+
+
 def test_sessions_are_listed_and_can_be_ended(farm: tuple[Ferry, int, Path, list[EchoServer]]) -> None:
     ferry, port, api, _ = farm
     with (

@@ -61,7 +61,7 @@ class RuntimeServer:
         self.timeout = timeout
 
     def handler(self, level: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-        """What asyncio.start_unix_server calls for the connections of a socket of this level."""
+        """What asyncio.start_unix_server and start_server call for the connections of a socket of this level."""
         return lambda reader, writer: self.serve(reader, writer, level)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, level: str) -> None:

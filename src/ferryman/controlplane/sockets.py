@@ -53,7 +53,7 @@ class Sockets:
             try:
                 fresh[key] = self._inherited.get(key) or bind(address, listener.backlog)
             except OSError as error:
-                problems.append(f"listener {listener.name}: cannot listen on {key}: {_why(error, address)}")
+                problems.append(f"listener {listener.name}: cannot listen on {key}: {why(error, address)}")
         if problems:
             for key, sock in fresh.items():
                 if key not in self._inherited:
@@ -169,7 +169,8 @@ def from_systemd(environment: Mapping[str, str]) -> dict[Key, socket.socket]:
     return result
 
 
-def _why(error: OSError, address: Address) -> str:
+def why(error: OSError, address: Address) -> str:
+    """What keeps us from listening on an address, in words that help."""
     if error.errno == errno.EACCES and 0 < address.port < 1024:
         return "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"
     if error.errno == errno.EADDRINUSE:

@@ -124,11 +124,7 @@ class Supervisor:
         self._logs.follow(self.plan.log_targets)
         control_path = self._options.control or settings.control or control.default_path()
         control_socket = cleanup.enter_context(_unix_listener(control_path))
-        runtime = RuntimeServer(self, settings.runtime_timeout)
-        for spec in settings.runtime_sockets:
-            sock = sockets.bind(spec.address, 0)
-            identity.hand_over(spec)
-            await asyncio.start_unix_server(runtime.handler(spec.level), sock=sock)
+        await self._serve_runtime()
         if settings.pidfile:
             cleanup.enter_context(_pidfile(settings.pidfile))
         self._identity = identity.resolve(settings)
@@ -278,6 +274,19 @@ class Supervisor:
         self.generations.begin(plan, plan.settings.workers)
         self._health.update(states)
         self._resolver.update(states)
+
+    async def _serve_runtime(self) -> None:
+        settings = self.plan.settings
+        runtime = RuntimeServer(self, settings.runtime_timeout)
+        for spec in settings.runtime_sockets:
+            try:
+                sock = sockets.bind(spec.address, 0)
+            except OSError as error:
+                reason = sockets.why(error, spec.address)
+                raise StartError(f"runtime socket: cannot listen on {spec.address}: {reason}") from None
+            identity.hand_over(spec)
+            serve = asyncio.start_unix_server if sock.family == socket.AF_UNIX else asyncio.start_server
+            await serve(runtime.handler(spec.level), sock=sock)
 
     async def _serve_pages(self) -> None:
         for server in self._servers:
