@@ -17,12 +17,13 @@ from math import inf
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import admission, fdio, target, tls, tlsrelay
+from ferryman.dataplane import admission, contexts, fdio, target, tls, tlsrelay
 from ferryman.dataplane.loop import HANGUP, IN
 from ferryman.dataplane.questions import Unanswered
 from ferryman.dataplane.record import Ask, How
 from ferryman.dataplane.refusal import Refusal
 from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, Stream, TimeUp
+from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Bump, Connect
 from ferryman.rules import access
 from ferryman.rules.facts import ABSENT
@@ -214,9 +215,9 @@ class _Journey:
         chosen = opened.socket.selected_alpn_protocol()
         session.deadline = session.worker.loop.now + (self.connect.head_timeout or inf)
         try:
-            context = tls.context_of(minted, (chosen,) if chosen else ())
+            context = contexts.context_of(minted, (chosen,) if chosen else ())
             with_client = await tls.server(session, session.fd, context)
-        except tls.TlsFailure as failure:
+        except TlsFailure as failure:
             if failure.peer_refused_certificate:
                 session.worker.questions.bump_failed(session, name)
             self.ask.error = "tls_alert_received" if failure.alert else "tls_protocol_error"
@@ -236,24 +237,24 @@ class _Journey:
         bump = self.connect.bump
         assert bump is not None
         failure = await self._handshake(bump)
-        if isinstance(failure, tls.TlsFailure) and failure.verify_code in _DATED and bump.untrusted == "show":
+        if isinstance(failure, TlsFailure) and failure.verify_code in _DATED and bump.untrusted == "show":
             # nothing is taken on trust: all but the dates is verified, and it must be the server's own that are over
             await self._again()
             dated = await self._handshake(bump, check_dates=False)
-            if not isinstance(dated, tls.TlsFailure):
+            if not isinstance(dated, TlsFailure):
                 over = tls.is_out_of_date(dated, time())
                 return _Opened(
                     dated, dated.getpeercert(binary_form=True) or b"", "" if over else failure.verify_message
                 )
             failure = dated
-        if not isinstance(failure, tls.TlsFailure):
+        if not isinstance(failure, TlsFailure):
             return _Opened(failure, failure.getpeercert(binary_form=True) or b"", "")
         if not failure.verify_code or bump.untrusted == "refuse":
             error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
             raise Refusal(error, f"{self.ask.host}: {failure.reason}")
         await self._again()
         shown = await self._handshake(bump, verify=False)
-        if isinstance(shown, tls.TlsFailure):
+        if isinstance(shown, TlsFailure):
             raise Refusal("tls_protocol_error", f"{self.ask.host}: {shown.reason}")
         return _Opened(shown, shown.getpeercert(binary_form=True) or b"", failure.verify_message)
 
@@ -262,19 +263,17 @@ class _Journey:
         self.fd = await target.reach(self.session, self.connect, self.ask, self.way)
         Stream(self.session, self.fd, self.session.server_mask, "server")
 
-    async def _handshake(
-        self, bump: Bump, verify: bool = True, check_dates: bool = True
-    ) -> ssl.SSLSocket | tls.TlsFailure:
+    async def _handshake(self, bump: Bump, verify: bool = True, check_dates: bool = True) -> ssl.SSLSocket | TlsFailure:
         """The client's server name and protocols are what the server is asked for."""
         session = self.session
         hello = session.learn().hello
         assert isinstance(hello, ClientHello)
         session.deadline = session.worker.loop.now + (self.connect.connect_timeout or inf)
-        terms = tls.ServerTerms(bump.server_ca, verify, hello.alpn, False, check_dates)
+        terms = contexts.ServerTerms(bump.server_ca, verify, hello.alpn, False, check_dates)
         fd, self.fd = self.fd, -1
         try:
             return await tls.client(session, fd, terms, hello.sni)
-        except tls.TlsFailure as failure:
+        except TlsFailure as failure:
             return failure.with_traceback(None)
         finally:
             session.deadline = inf

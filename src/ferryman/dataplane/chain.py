@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ferryman.dataplane import tls, tlsrelay
 from ferryman.dataplane.connect import Failure, connect_to
+from ferryman.dataplane.contexts import ServerTerms
 from ferryman.dataplane.questions import Unresolved
 from ferryman.dataplane.refusal import Refusal, refused
 from ferryman.dataplane.stream import LONGEST, Gone, Stream, TimeUp
+from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Chain, Hop
 from ferryman.wire import basic, http1, http1forward, socks5
 from ferryman.wire.authority import format_authority
@@ -98,8 +100,8 @@ async def _secured(session: Session, hop: Hop, fd: int, timeout: float | None) -
     name = hop.server_name or hop.address.host
     session.deadline = session.worker.loop.now + (timeout or inf)
     try:
-        secured = await tls.client(session, fd, tls.server_context(hop.ca, hop.verify, (), True), name)
-    except tls.TlsFailure as failure:
+        secured = await tls.client(session, fd, ServerTerms(hop.ca, hop.verify, (), hop.verify), name)
+    except TlsFailure as failure:
         error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
         raise Refusal(error, f"proxy {hop.address}: {failure.reason}") from None
     finally:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -18,12 +17,13 @@ import pytest
 import trustme
 from rig import Far, Rig, open_descriptors, plan, reset
 
-from ferryman.dataplane import fdio, tls
+from ferryman.dataplane import contexts, fdio, tls
+from ferryman.dataplane.contexts import ServerTerms
 from ferryman.dataplane.loop import EDGE, OUT
-from ferryman.dataplane.questions import Minted
 from ferryman.dataplane.session import Session
 from ferryman.dataplane.stream import Stream
-from ferryman.dataplane.tls import Established, TlsFailure
+from ferryman.dataplane.tls import Established
+from ferryman.dataplane.tlsfailure import TlsFailure
 
 CA = trustme.CA()
 CERTIFICATE = CA.issue_cert("api.example", "*.apps.example", "127.0.0.1", common_name="api.example")
@@ -79,10 +79,10 @@ class Shaking:
         self.rig.worker.begin(self.session)
 
     def to_client(self, context: ssl.SSLContext | None = None) -> None:
-        made = context or tls.context_for(CHAIN, KEY, ("h2", "http/1.1"))
+        made = context or contexts.context_for(CHAIN, KEY, ("h2", "http/1.1"))
         self.begin(lambda session: tls.server(session, session.fd, made))
 
-    def to_server(self, port: int, terms: tls.ServerTerms, name: str | None = "api.example") -> None:
+    def to_server(self, port: int, terms: ServerTerms, name: str | None = "api.example") -> None:
         async def shake(session: Session) -> ssl.SSLSocket:
             fd, _ = fdio.connect(socket.AF_INET, "127.0.0.1", port)
             stream = Stream.__new__(Stream)
@@ -238,13 +238,13 @@ def test_a_client_that_has_left_before(shaking: Shaking) -> None:
 
 
 def test_a_client_that_says_nothing(shaking: Shaking) -> None:
-    context = tls.context_for(CHAIN, KEY, ())
+    context = contexts.context_for(CHAIN, KEY, ())
     shaking.begin(lambda session: tls.server(session, session.fd, context, session.worker.loop.now + 0.1))
     assert shaking.failed().kind == "timeout"
 
 
 def test_the_session_s_own_deadline_counts_and_stays(shaking: Shaking) -> None:
-    context = tls.context_for(CHAIN, KEY, ())
+    context = contexts.context_for(CHAIN, KEY, ())
     until = shaking.session.deadline = shaking.rig.worker.loop.now + 0.1
     shaking.begin(lambda session: tls.server(session, session.fd, context))
     assert shaking.failed().kind == "timeout"
@@ -254,7 +254,7 @@ def test_the_session_s_own_deadline_counts_and_stays(shaking: Shaking) -> None:
 def test_a_session_that_is_cut_closes_each_descriptor_once(shaking: Shaking) -> None:
     silent = Far()
     shaking.rig.peers.append(silent)
-    shaking.to_server(silent.port, tls.server_context("", False, ()))
+    shaking.to_server(silent.port, ServerTerms("", False, (), False))
     shaking.rig.run(silent.waiting)
     shaking.rig.turns(2)
     shaking.session.cut("K-", "killed", "")
@@ -266,7 +266,7 @@ def test_a_session_that_is_cut_closes_each_descriptor_once(shaking: Shaking) -> 
 
 
 def test_a_flight_that_does_not_fit_into_the_socket(shaking: Shaking) -> None:
-    context = tls.context_for(CHAIN + CA.cert_pem.bytes() * 100, KEY, ())
+    context = contexts.context_for(CHAIN + CA.cert_pem.bytes() * 100, KEY, ())
     with socket.socket(fileno=shaking.session.fd) as near:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         near.detach()
@@ -353,7 +353,7 @@ class Server:
 def test_a_server_and_what_was_agreed_on(shaking: Shaking, name: str) -> None:
     server = Server(shaking.rig)
     server.context.set_alpn_protocols(["h2"])
-    shaking.to_server(server.far.port, tls.server_context(CA_PEM, True, ("\xaa\xaa", "h2", "http/1.1")), name)
+    shaking.to_server(server.far.port, ServerTerms(CA_PEM, True, ("\xaa\xaa", "h2", "http/1.1"), True), name)
     established = shaking.established()
     server.beside.join()
     assert (established.version, established.alpn, server.beside.value) == ("TLSv1.3", "h2", "h2")
@@ -367,7 +367,7 @@ def test_protocols_of_one_handshake_do_not_reach_the_next(rig: Rig) -> None:
         context = serving()
         context.set_alpn_protocols(["h2", "http/1.1"])
         server, shaking = Server(rig, context), Shaking(rig)
-        shaking.to_server(server.far.port, tls.server_context(CA_PEM, True, alpn))
+        shaking.to_server(server.far.port, ServerTerms(CA_PEM, True, alpn, True))
         assert shaking.established().alpn == "".join(alpn)
         server.beside.join()
 
@@ -379,7 +379,7 @@ def test_protocols_of_one_handshake_do_not_reach_the_next(rig: Rig) -> None:
 )
 def test_a_server_that_is_not_trusted(shaking: Shaking, ca: str, name: str, code: tuple[int, ...]) -> None:
     server = Server(shaking.rig)
-    shaking.to_server(server.far.port, tls.server_context(ca, True, ()), name)
+    shaking.to_server(server.far.port, ServerTerms(ca, True, (), True), name)
     failure = shaking.failed()
     server.beside.join()
     assert failure.kind == "verify"
@@ -392,7 +392,7 @@ def test_a_server_that_is_not_trusted(shaking: Shaking, ca: str, name: str, code
 @pytest.mark.parametrize("verify", [True, False])
 def test_the_name_is_not_looked_at_unless_asked_for(shaking: Shaking, verify: bool) -> None:
     server = Server(shaking.rig)
-    shaking.to_server(server.far.port, tls.server_context(CA_PEM if verify else "", verify, (), False), None)
+    shaking.to_server(server.far.port, ServerTerms(CA_PEM if verify else "", verify, (), False), None)
     assert "api.example" in shaking.established().names, "names of a server that is not verified, too"
     server.beside.join()
     assert server.hello_name is None
@@ -400,7 +400,7 @@ def test_the_name_is_not_looked_at_unless_asked_for(shaking: Shaking, verify: bo
 
 def test_a_server_that_speaks_something_else(shaking: Shaking) -> None:
     server = Server(shaking.rig, say=b"220 mail.example ESMTP\r\n")
-    shaking.to_server(server.far.port, tls.server_context("", False, ()))
+    shaking.to_server(server.far.port, ServerTerms("", False, (), False))
     failure = shaking.failed()
     assert (failure.kind, failure.reason) == ("protocol", "TLS handshake: it does not speak TLS")
     server.beside.join()
@@ -410,7 +410,7 @@ def test_a_server_that_speaks_something_else(shaking: Shaking) -> None:
 def test_what_is_no_server_name(shaking: Shaking, name: str) -> None:
     far = Far()
     shaking.rig.peers.append(far)
-    shaking.to_server(far.port, tls.server_context("", False, ()), name)
+    shaking.to_server(far.port, ServerTerms("", False, (), False), name)
     assert shaking.failed().kind == "local"
 
 
@@ -418,7 +418,7 @@ def test_a_client_that_leaves_while_the_server_is_spoken_with(shaking: Shaking) 
     far = Far()
     shaking.rig.peers.append(far)
     shaking.session.watch_client()
-    shaking.to_server(far.port, tls.server_context("", False, ()))
+    shaking.to_server(far.port, ServerTerms("", False, (), False))
     shaking.rig.run(far.waiting)
     reset(shaking.client)
     failure = shaking.failed()
@@ -437,55 +437,15 @@ def test_openssl_as_the_server(shaking: Shaking, tmp_path: Any) -> None:
         assert server.stdout is not None
         try:
             assert any(line.startswith(b"ACCEPT") for line in server.stdout)
-            shaking.to_server(port, tls.server_context(CA_PEM, True, ("h2", "http/1.1")))
+            shaking.to_server(port, ServerTerms(CA_PEM, True, ("h2", "http/1.1"), True))
             established = shaking.established()
         finally:
             server.kill()
     assert (established.version, established.alpn) == ("TLSv1.2", "http/1.1")
 
 
-# contexts
-
-
-def test_contexts_are_kept() -> None:
-    assert tls.context_for(CHAIN, KEY, ("h2",)) is tls.context_for(CHAIN, KEY, ("h2",))
-    assert tls.context_for(CHAIN, KEY, ("h2",)) is not tls.context_for(CHAIN, KEY, ())
-
-
-def test_contexts_of_a_minted_certificate_are_kept_with_it_and_bounded() -> None:
-    minted = Minted(CHAIN.decode(), KEY.decode())
-    first = tls.context_of(minted, ("h2",))
-    assert tls.context_of(minted, ("h2",)) is first
-    for number in range(20):
-        tls.context_of(minted, (f"p{number}",))
-    assert isinstance(minted.context, dict)
-    assert len(minted.context) == tls.PROTOCOLS
-
-
-@pytest.mark.parametrize("key", [trustme.CA().issue_cert("a").private_key_pem.bytes(), b"", b"no key"])
-def test_a_key_that_does_not_fit(key: bytes) -> None:
-    with pytest.raises(TlsFailure, match="certificate and key cannot be used"):
-        tls.context_for(CHAIN, key, ())
-
-
 def test_authorities_that_are_none(shaking: Shaking) -> None:
     far = Far()
     shaking.rig.peers.append(far)
-    shaking.to_server(far.port, tls.server_context("no certificate", True, ()))
+    shaking.to_server(far.port, ServerTerms("no certificate", True, (), True))
     assert shaking.failed().kind == "local"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can chroot")
-def test_a_chroot_without_proc_is_named_as_the_reason(tmp_path: Any) -> None:
-    program = (
-        "import os, sys\n"
-        "from ferryman.dataplane import tls\n"
-        "os.environ.pop('SSL_CERT_FILE', None); os.environ.pop('SSL_CERT_DIR', None)\n"
-        f"os.chroot({str(tmp_path)!r})\n"
-        "for make in (lambda: tls.context_for(b'c', b'k', ()), lambda: tls._client_context('', True, True, True, 0)):\n"
-        "    try: make()\n"
-        "    except tls.TlsFailure as failure: print(failure.reason)\n"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert "TLS needs /proc, also in a chroot" in run.stdout, run.stderr
-    assert "the system has no authorities to trust" in run.stdout

@@ -21,12 +21,14 @@ import trustme
 from rig import Far, Rig, gauges, open_descriptors, plan, reset
 from test_relay import LISTENER, Crossing, tcp_pair
 
-from ferryman.dataplane import connect, fdio, tls, tlsrelay
+from ferryman.dataplane import connect, contexts, fdio, tls, tlsrelay
+from ferryman.dataplane.contexts import ServerTerms
 from ferryman.dataplane.loop import EDGE, Loop
 from ferryman.dataplane.record import Record
 from ferryman.dataplane.relay import Carrier
 from ferryman.dataplane.session import Session
 from ferryman.dataplane.stream import Stream
+from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.dataplane.tlsrelay import TlsTunnel
 
 CA = trustme.CA()
@@ -163,10 +165,10 @@ def side(
     thread = threading.Thread(target=lambda: (peer.handshake(), peer.sendall(say) if say else None))
     thread.start()
     if far_serves:
-        terms = tls.server_context(CA.cert_pem.bytes().decode(), True, ())
-        context = tls._client_context(terms.ca_pem, True, True, True, False)
+        terms = ServerTerms(CA.cert_pem.bytes().decode(), True, (), True)
+        context = contexts.for_server(terms)
     else:
-        context = tls.context_for(CHAIN, KEY, ())
+        context = contexts.context_for(CHAIN, KEY, ())
     sock = tls._wrap(context, near.detach(), not far_serves, "api.example" if far_serves else None)
     while True:
         with suppress(ssl.SSLWantReadError):
@@ -486,7 +488,7 @@ def test_a_tunnel_that_is_over_is_freed_without_the_garbage_collector() -> None:
         crossing.run(lambda: bool(crossing.over))
         crossing.over.clear()
         del crossing.tunnel
-        left = [x for x in gc.get_objects() if isinstance(x, TlsTunnel | tls._Borrowing)]
+        left = [x for x in gc.get_objects() if isinstance(x, TlsTunnel | contexts.Borrowing)]
         assert not left
         for sock in (crossing.client, crossing.server):
             sock.close()
@@ -521,7 +523,7 @@ def test_new_keys_in_the_middle() -> None:
         run = subprocess.Popen(command, **pipes)
         near, _ = door.accept()
     near.setblocking(False)
-    sock = tls._wrap(tls.context_for(CHAIN, KEY, ()), near.detach(), True, None)
+    sock = tls._wrap(contexts.context_for(CHAIN, KEY, ()), near.detach(), True, None)
     crossing = TlsCrossing.__new__(TlsCrossing)
     assert run.stdin is not None
     assert run.stdout is not None
@@ -575,7 +577,7 @@ class Journeys:
         self.cells = self.rig.follow(self.plan)
         self.far = Far()
         self.rig.peers.append(self.far)
-        self.failure: tls.TlsFailure | None = None
+        self.failure: TlsFailure | None = None
 
     def begin(self, go: Callable[[Session, ssl.SSLSocket], Awaitable[None]]) -> socket.socket:
         """A client; TLS with the server is up when `go` is called."""
@@ -587,7 +589,7 @@ class Journeys:
         async def journey() -> None:
             addresses = [(int(socket.AF_INET), "127.0.0.1")]
             fd = await connect.connect_to(session, "server", addresses, self.far.port, 5.0, keepalive=False)
-            terms = tls.server_context(CA.cert_pem.bytes().decode(), True, ())
+            terms = ServerTerms(CA.cert_pem.bytes().decode(), True, (), True)
             await go(session, await tls.client(session, fd, terms, "api.example"))
 
         session.coroutine.close()
@@ -641,7 +643,7 @@ def journeys() -> Iterator[Journeys]:
 
 def test_a_bumped_connection_is_one_like_any_other(journeys: Journeys) -> None:
     async def go(session: Session, sock: ssl.SSLSocket) -> None:
-        with_client = await tls.server(session, session.fd, tls.context_for(CHAIN, KEY, ()))
+        with_client = await tls.server(session, session.fd, contexts.context_for(CHAIN, KEY, ()))
         tlsrelay.carry(session, with_client, sock, inf)
 
     client = Peer(journeys.begin(go), serves=False)

@@ -1,0 +1,127 @@
+"""The few things of OpenSSL that a TLS server needs and Python's ssl module has no words for.
+
+Used by contexts. Calls the very library that the ssl module is linked with, on the SSL_CTX of an SSLContext (the first
+field of CPython's object, which is checked once: both ways of reading the options must agree). Where this Python is
+built otherwise, `available` is False and every function raises UnavailableError: nothing is done by halves. Manual
+pages of OpenSSL 3: SSL_CTX_set1_groups(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_tlsext_ticket_key_cb(3),
+SSL_CTX_set_tlsext_status_cb(3), X509_VERIFY_PARAM_set1_host(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import ssl
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+TICKET_KEYS: Final = 80
+"""Bytes of the keys for session tickets: 16 for the name, 32 to authenticate, 32 to encrypt."""
+
+_CTRL_SET_TICKET_KEYS: Final = 59
+_CTRL_SET_STATUS_CB: Final = 63
+_CTRL_SET_STATUS_RESPONSE: Final = 71
+_CTRL_SET_GROUPS_LIST: Final = 92
+_STATUS_OK: Final = 0
+_STATUS_NONE: Final = 3
+
+_StatusCallback: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_callbacks: WeakKeyDictionary[ssl.SSLContext, Any] = WeakKeyDictionary()  # C holds them, Python must as well
+
+
+class UnavailableError(Exception):
+    """This Python's ssl module is not linked with an OpenSSL that can be called."""
+
+
+def _load() -> Any:
+    """The library, or None."""
+    try:
+        library = ctypes.CDLL(importlib.import_module("_ssl").__file__)
+        pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+        for name, result, arguments in (
+            ("SSL_CTX_get_options", ctypes.c_uint64, (pointer,)),
+            ("SSL_CTX_ctrl", ctypes.c_long, (pointer, number, ctypes.c_long, text)),
+            ("SSL_CTX_callback_ctrl", ctypes.c_long, (pointer, number, _StatusCallback)),
+            ("SSL_CTX_set_ciphersuites", number, (pointer, text)),
+            ("SSL_CTX_get0_param", pointer, (pointer,)),
+            ("X509_VERIFY_PARAM_set1_host", number, (pointer, text, ctypes.c_size_t)),
+            ("X509_VERIFY_PARAM_set1_ip_asc", number, (pointer, text)),
+            ("SSL_ctrl", ctypes.c_long, (pointer, number, ctypes.c_long, pointer)),
+            ("SSL_get_certificate", pointer, (pointer,)),
+            ("EVP_sha256", pointer, ()),
+            ("X509_digest", number, (pointer, pointer, text, ctypes.POINTER(ctypes.c_uint))),
+            ("CRYPTO_malloc", pointer, (ctypes.c_size_t, text, number)),
+        ):
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        same = library.SSL_CTX_get_options(_pointer(context)) == int(context.options)
+    except (ImportError, OSError, AttributeError, TypeError, ValueError):
+        return None
+    return library if same else None
+
+
+def _pointer(context: ssl.SSLContext) -> int | None:
+    return ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value
+
+
+_library: Final = _load()
+available: Final = _library is not None
+
+
+def _need() -> Any:
+    if _library is None:
+        raise UnavailableError("this Python's ssl module does not let OpenSSL be called")
+    return _library
+
+
+def set_groups(context: ssl.SSLContext, groups: str) -> None:
+    """Key exchange groups in order of preference, such as "X25519:P-256". Raises ValueError, UnavailableError."""
+    if not _need().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_GROUPS_LIST, 0, groups.encode()):
+        raise ValueError(f"OpenSSL knows no such groups: {groups}")
+
+
+def set_ciphersuites(context: ssl.SSLContext, suites: str) -> None:
+    """Cipher suites of TLS 1.3, such as "TLS_AES_128_GCM_SHA256". Raises ValueError, UnavailableError."""
+    if not _need().SSL_CTX_set_ciphersuites(_pointer(context), suites.encode()):
+        raise ValueError(f"OpenSSL knows no such cipher suites: {suites}")
+
+
+def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
+    """Keys (TICKET_KEYS bytes) that session tickets are made with and read. Raises ValueError, UnavailableError."""
+    if len(keys) != TICKET_KEYS or not _need().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_TICKET_KEYS, len(keys), keys):
+        raise ValueError(f"{len(keys)} bytes are no ticket keys")
+
+
+def set_verify_name(context: ssl.SSLContext, name: str) -> None:
+    """What the other side's certificate must be for, whatever it is asked for (SNI). Raises ValueError."""
+    library = _need()
+    parameters, text = library.SSL_CTX_get0_param(_pointer(context)), name.encode("ascii")
+    if not (
+        library.X509_VERIFY_PARAM_set1_ip_asc(parameters, text)
+        or library.X509_VERIFY_PARAM_set1_host(parameters, text, len(text))
+    ):
+        raise ValueError(f"{name} is no name for a certificate")
+
+
+def set_ocsp_responses(context: ssl.SSLContext, responses: dict[bytes, bytes]) -> None:
+    """What is stapled for clients that ask: SHA-256 of a certificate (DER) -> OCSP response (DER).
+
+    Raises UnavailableError.
+    """
+    library = _need()
+
+    def answer(connection: int, _: int) -> int:
+        digest, size = ctypes.create_string_buffer(64), ctypes.c_uint(0)
+        library.X509_digest(library.SSL_get_certificate(connection), library.EVP_sha256(), digest, ctypes.byref(size))
+        response = responses.get(digest.raw[: size.value])
+        copy = library.CRYPTO_malloc(len(response), b"ocsp", 0) if response else None
+        if response is None or not copy:
+            return _STATUS_NONE
+        ctypes.memmove(copy, response, len(response))
+        library.SSL_ctrl(connection, _CTRL_SET_STATUS_RESPONSE, len(response), copy)  # which frees it in the end
+        return _STATUS_OK
+
+    callback = _StatusCallback(answer)
+    library.SSL_CTX_callback_ctrl(_pointer(context), _CTRL_SET_STATUS_CB, callback)
+    _callbacks[context] = callback
