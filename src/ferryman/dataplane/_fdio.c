@@ -226,19 +226,55 @@ static PyObject *fdio_accept(PyObject *Py_UNUSED(module), PyObject *argument) {
     return result;
 }
 
-static PyObject *fdio_connect(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+/* Where a connection comes from: an address to bind to (length 0: the kernel's choice), whether it may be one that this
+ * machine does not have, and the interface that it must leave by ("": any). */
+struct origin {
     struct sockaddr_storage address;
-    int family, port, one = 1;
-    if (arity(given, 3) < 0 || as_ints(args, &family, 1) < 0 || as_ints(args + 2, &port, 1) < 0) return NULL;
-    if (!PyUnicode_Check(args[1])) {
+    socklen_t length;
+    int port, foreign;
+    const char *interface;
+};
+
+/* The macros of these are in linux/in.h and linux/in6.h, which do not go together with netinet/in.h everywhere. */
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
+#define ORIGINAL_DST 80 /* SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST (linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h) */
+
+static int set_int(int fd, int level, int option, int value) {
+    return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+static int bind_to(int fd, int family, const struct origin *from) {
+    if (from->interface[0] &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, from->interface, (socklen_t)strlen(from->interface)) < 0)
+        return -1;
+    if (!from->length) return 0;
+    if (from->foreign && (family == AF_INET ? set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1)
+                                            : set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)) < 0)
+        return -1;
+    /* Without a port of its own: chosen by connect(2), where one number serves several destinations (ip(7)). */
+    if ((from->port ? set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) : set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)) < 0)
+        return -1;
+    return bind(fd, (const struct sockaddr *)&from->address, from->length);
+}
+
+/* `from` may be NULL. */
+static PyObject *begin(int family, PyObject *host, int port, const struct origin *from) {
+    struct sockaddr_storage address;
+    if (!PyUnicode_Check(host)) {
         PyErr_SetString(PyExc_TypeError, "host must be str");
         return NULL;
     }
-    socklen_t length = parse_address(family, args[1], port, &address);
+    socklen_t length = parse_address(family, host, port, &address);
     if (!length) return NULL;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return os_error();
-    if (family != AF_UNIX && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0) goto failed;
+    if (family != AF_UNIX && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0) goto failed;
+    if (from && bind_to(fd, family, from) < 0) goto failed;
     int result = connect(fd, (struct sockaddr *)&address, length);
     /* An interrupted connect goes on by itself and must not be called again (connect(2), EINTR). */
     if (result < 0 && errno != EINPROGRESS && errno != EINTR) goto failed;
@@ -249,6 +285,28 @@ failed:;
     int code = errno;
     close(fd);
     return os_error_of(code);
+}
+
+static PyObject *fdio_connect(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    int family, port;
+    if (arity(given, 3) < 0 || as_ints(args, &family, 1) < 0 || as_ints(args + 2, &port, 1) < 0) return NULL;
+    return begin(family, args[1], port, NULL);
+}
+
+static PyObject *fdio_connect_from(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    int family, port;
+    struct origin from = {.length = 0};
+    if (arity(given, 7) < 0 || as_ints(args, &family, 1) < 0 || as_ints(args + 2, &port, 1) < 0) return NULL;
+    if (as_ints(args + 4, &from.port, 1) < 0 || (from.foreign = PyObject_IsTrue(args[5])) < 0) return NULL;
+    if (!PyUnicode_Check(args[3]) || !PyUnicode_Check(args[6])) {
+        PyErr_SetString(PyExc_TypeError, "source and interface must be str");
+        return NULL;
+    }
+    if (family != AF_INET && family != AF_INET6) return os_error_of(EAFNOSUPPORT);
+    if (!(from.interface = PyUnicode_AsUTF8(args[6]))) return NULL;
+    if (PyUnicode_GET_LENGTH(args[3]) && !(from.length = parse_address(family, args[3], from.port, &from.address)))
+        return NULL;
+    return begin(family, args[1], port, &from);
 }
 
 static PyObject *fdio_so_error(PyObject *Py_UNUSED(module), PyObject *argument) {
@@ -295,11 +353,24 @@ static PyObject *fdio_sockname(PyObject *Py_UNUSED(module), PyObject *argument) 
     return host ? tuple_of(2, host, PyLong_FromLong(port), NULL, NULL) : NULL;
 }
 
-/* ---- socket options ---- */
-
-static int set_int(int fd, int level, int option, int value) {
-    return setsockopt(fd, level, option, &value, sizeof value);
+static PyObject *fdio_original(PyObject *Py_UNUSED(module), PyObject *argument) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    int fd, port;
+    if (as_ints(&argument, &fd, 1) < 0) return NULL;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) return os_error();
+    int four = address.ss_family == AF_INET ||
+               (address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&address)->sin6_addr));
+    length = sizeof address;
+    if (getsockopt(fd, four ? IPPROTO_IP : IPPROTO_IPV6, ORIGINAL_DST, &address, &length) < 0) {
+        if (errno == ENOENT || errno == ENOPROTOOPT || errno == EOPNOTSUPP) Py_RETURN_NONE;
+        return os_error();
+    }
+    PyObject *host = address_text(&address, length, &port);
+    return host ? tuple_of(2, host, PyLong_FromLong(port), NULL, NULL) : NULL;
 }
+
+/* ---- socket options ---- */
 
 static PyObject *fdio_set_nodelay(PyObject *Py_UNUSED(module), PyObject *argument) {
     int fd;
@@ -495,7 +566,7 @@ static PyObject *fdio_pipe(PyObject *Py_UNUSED(module), PyObject *argument) {
 #define ONE(name) {#name, fdio_##name, METH_O, NULL}
 
 static PyMethodDef methods[] = {
-    ONE(accept),    FAST(connect), ONE(so_error),    FAST(peek),      FAST(discard),     FAST(send),
+    ONE(accept),    FAST(connect), FAST(connect_from), ONE(original), ONE(so_error),    FAST(peek),      FAST(discard),     FAST(send),
     FAST(pump),     ONE(pipe),     FAST(pipe_put),   FAST(splice_pump), ONE(shutdown_write), ONE(linger_reset),
     ONE(close),     ONE(sockname), ONE(set_nodelay), FAST(keepalive), FAST(rcvlowat),    {NULL, NULL, 0, NULL},
 };

@@ -14,13 +14,32 @@ import errno
 import fcntl
 import os
 import struct
-from _socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_PEEK, MSG_TRUNC, SO_LINGER, SOCK_STREAM, SOL_SOCKET
+import sys
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SO_LINGER,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 BUFFER = 64 * 1024
 """The most bytes that one read takes, hence the most that pump can leave over and peek can show."""
 
 DRAINED, MORE, EOF, BLOCKED, READ_ERROR, WRITE_ERROR = range(6)
+
+_IP_TRANSPARENT = 19  # linux/in.h, in6.h; the socket module has no names for these
+_IP_BIND_ADDRESS_NO_PORT = 24
+_IPV6_TRANSPARENT = 75
+_ORIGINAL_DST = 80  # SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST
 
 _SPLICE_CHUNK = 1024 * 1024
 _ABORT_AT_CLOSE = struct.pack("ii", 1, 0)
@@ -87,11 +106,50 @@ def connect(family: int, host: str, port: int, /) -> tuple[int, bool]:
     the reason, having closed the descriptor: EINVAL for what is no address of this family, ENODEV for an unknown scope,
     ENAMETOOLONG for a path, EAFNOSUPPORT for a family; OverflowError for a port that is none.
     """
-    address = _address(family, host, port)
+    return _begin(family, _address(family, host, port), None)
+
+
+def connect_from(
+    family: int, host: str, port: int, source: str, source_port: int, foreign: bool, interface: str, /
+) -> tuple[int, bool]:
+    """As connect, from an address: `source` with `source_port`, or 0 for a port that connecting chooses.
+
+    foreign: an address that this machine does not have (IP_TRANSPARENT, ip(7); EPERM without CAP_NET_RAW and
+    CAP_NET_ADMIN). source "": the kernel's choice. interface: the one to leave by, "" for any (SO_BINDTODEVICE,
+    socket(7)). Raises also EADDRNOTAVAIL for an address of another machine, and ENODEV for an unknown interface.
+    """
+    if family not in (AF_INET, AF_INET6):
+        _refuse(errno.EAFNOSUPPORT)
+    origin = _address(family, source, source_port) if source else None
+
+    def bind(sock: _socket.socket) -> None:
+        if interface:
+            sock.setsockopt(SOL_SOCKET, _socket.SO_BINDTODEVICE, interface.encode())
+        if origin is None:
+            return
+        if foreign:
+            level, option = (IPPROTO_IP, _IP_TRANSPARENT) if family == AF_INET else (IPPROTO_IPV6, _IPV6_TRANSPARENT)
+            sock.setsockopt(level, option, 1)
+        if source_port:
+            sock.setsockopt(SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        else:
+            sock.setsockopt(IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind(origin)
+
+    return _begin(family, _address(family, host, port), bind)
+
+
+def _begin(
+    family: int,
+    address: str | tuple[str, int] | tuple[str, int, int, int],
+    prepare: Callable[[_socket.socket], None] | None,
+) -> tuple[int, bool]:
     sock = _socket.socket(family, SOCK_STREAM | _socket.SOCK_NONBLOCK)
     try:
         if family != AF_UNIX:
             sock.setsockopt(IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        if prepare is not None:
+            prepare(sock)
         code = sock.connect_ex(address)
         if code not in (0, errno.EINPROGRESS):
             _refuse(code)
@@ -131,6 +189,29 @@ def sockname(fd: int, /) -> tuple[str, int]:
     if isinstance(address, str | bytes):
         return os.fsdecode(address) or "unix", 0
     return _inet_text(address)
+
+
+def original(fd: int, /) -> tuple[str, int] | None:
+    """Where an accepted connection went before a firewall of this machine sent it here, by the rules of accept.
+
+    What connection tracking knows (SO_ORIGINAL_DST of the kernel's linux/netfilter_ipv4.h, and the same for IPv6); the
+    socket's own address if it was not sent elsewhere, None if it is not tracked at all.
+    """
+    sock = _Borrowed(fd)
+    name = sock.getsockname()
+    if isinstance(name, str | bytes):
+        return None
+    four = len(name) == 2 or (name[0].startswith("::ffff:") and "." in name[0])
+    try:
+        raw = sock.getsockopt(IPPROTO_IP if four else IPPROTO_IPV6, _ORIGINAL_DST, 16 if four else 28)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+            return None
+        raise
+    port = int.from_bytes(raw[2:4], "big")
+    if four:
+        return _socket.inet_ntop(AF_INET, raw[4:8]), port
+    return _inet_text((_socket.inet_ntop(AF_INET6, raw[8:24]), port, 0, int.from_bytes(raw[24:28], sys.byteorder)))
 
 
 # ---- addresses ----

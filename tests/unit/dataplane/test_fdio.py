@@ -316,6 +316,113 @@ def test_connect_takes_a_scope(fdio: Any, net: Net, scope: str) -> None:
     assert fdio.so_error(fd) == 0
 
 
+LOOPBACK = {"tcp4": (socket.AF_INET, "127.0.0.1"), "tcp6": (socket.AF_INET6, "::1")}
+ELSEWHERE = {"tcp4": "203.0.113.9", "tcp6": "2001:db8::9"}
+"""Addresses that no machine has."""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: addresses of others, namespaces, rules")
+
+
+def test_connect_from_an_address(fdio: Any, net: Net) -> None:
+    listener = net.listener(socket.AF_INET, ("127.0.0.1", 0))
+    fd, _ = fdio.connect_from(socket.AF_INET, "127.0.0.1", listener.getsockname()[1], "127.0.0.77", 0, False, "lo")
+    sock = net.own(fd)
+    wait(sock, select.POLLOUT)
+    assert fdio.so_error(fd) == 0
+    accepted, (host, port) = listener.accept()
+    net.keep(accepted)
+    assert host == "127.0.0.77"
+    assert port == sock.getsockname()[1] != 0
+    assert sock.getsockopt(socket.IPPROTO_IP, 24), "IP_BIND_ADDRESS_NO_PORT: connecting has chosen the port"
+    assert not os.get_blocking(fd)
+
+
+def test_connect_from_an_ipv6_address_lets_connecting_choose_the_port(fdio: Any, net: Net) -> None:
+    listener = net.listener(socket.AF_INET6, ("::1", 0))
+    fd, _ = fdio.connect_from(socket.AF_INET6, "::1", listener.getsockname()[1], "::1", 0, False, "")
+    sock = net.own(fd)
+    wait(sock, select.POLLOUT)
+    assert fdio.so_error(fd) == 0
+    assert sock.getsockopt(socket.IPPROTO_IP, 24)
+
+
+def test_connect_from_a_port_twice(fdio: Any, net: Net, tcp: str) -> None:
+    """Two destinations may be called from one port."""
+    family, host = LOOPBACK[tcp]
+    spare = net.listener(family, (host, 0))
+    port = spare.getsockname()[1]
+    spare.close()
+    for _ in range(2):
+        listener = net.listener(family, (host, 0))
+        fd, _ = fdio.connect_from(family, host, listener.getsockname()[1], host, port, False, "")
+        sock = net.own(fd)
+        wait(sock, select.POLLOUT)
+        assert sock.getsockname()[:2] == (host, port)
+
+
+@as_root
+def test_connect_from_an_address_of_another_machine(fdio: Any, net: Net, tcp: str) -> None:
+    family, host = LOOPBACK[tcp]
+    listener = net.listener(family, (host, 0))
+    fd, _ = fdio.connect_from(family, host, listener.getsockname()[1], ELSEWHERE[tcp], 4711, True, "lo")
+    assert net.own(fd).getsockname()[:2] == (ELSEWHERE[tcp], 4711)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((socket.AF_INET, "127.0.0.1", 1, "203.0.113.9", 0, False, ""), errno.EADDRNOTAVAIL),
+        ((socket.AF_INET6, "::1", 1, "2001:db8::9", 0, False, ""), errno.EADDRNOTAVAIL),
+        ((socket.AF_INET, "127.0.0.1", 1, "::1", 0, False, ""), errno.EINVAL),
+        ((socket.AF_INET6, "::1", 1, "127.0.0.1", 0, False, ""), errno.EINVAL),
+        ((socket.AF_INET, "127.0.0.1", 1, "", 0, False, "no-such-card"), errno.ENODEV),
+        ((socket.AF_UNIX, "/tmp/x", 0, "", 0, False, ""), errno.EAFNOSUPPORT),
+    ],
+)
+def test_connect_from_nowhere(fdio: Any, net: Net, arguments: tuple[Any, ...], code: int) -> None:
+    with pytest.raises(OSError, match=re.escape(os.strerror(code))):
+        fdio.connect_from(*arguments)
+
+
+def test_the_original_destination_of_what_was_not_sent_elsewhere(fdio: Any, net: Net, tcp: str) -> None:
+    _, far = net.pair(tcp)
+    assert fdio.original(far.fileno()) in (None, far.getsockname()[:2])
+    near, _ = net.pair("unix")
+    assert fdio.original(near.fileno()) is None
+
+
+REDIRECTED = r"""
+import importlib, socket, subprocess
+fdio = importlib.import_module(%r)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+rules = "table inet t {\n chain c {\n type nat hook output priority -100;\n tcp dport 81 redirect to :8081\n }\n}\n"
+subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+subprocess.run(["ip", "address", "add", "203.0.113.9/32", "dev", "lo"], check=True)
+subprocess.run(["ip", "address", "add", "2001:db8::9/128", "dev", "lo", "nodad"], check=True)
+for family, bound, wanted in (
+    (socket.AF_INET, "0.0.0.0", "203.0.113.9"),
+    (socket.AF_INET6, "::", "2001:db8::9"),
+    (socket.AF_INET6, "::", "203.0.113.9"),
+):
+    with socket.create_server((bound, 8081), family=family, dualstack_ipv6=family == socket.AF_INET6) as listener:
+        with socket.create_connection((wanted, 81), 5) as client:
+            accepted, _ = listener.accept()
+            with accepted:
+                assert fdio.sockname(accepted.fileno())[1] == 8081
+                assert fdio.original(accepted.fileno()) == (wanted, 81), fdio.original(accepted.fileno())
+print("fine")
+"""
+
+
+@as_root
+def test_the_original_destination_of_what_was_redirected(fdio: Any) -> None:
+    if missing := [program for program in ("unshare", "ip", "nft") if shutil.which(program) is None]:
+        pytest.skip(f"not installed: {missing}")
+    command = ["unshare", "--net", sys.executable, "-c", REDIRECTED % fdio.__name__]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.stdout, ended.stderr) == ("fine\n", "")
+
+
 def test_connect_to_an_abstract_name(fdio: Any, net: Net) -> None:
     name = f"\0ferryman-test-{os.getpid()}"
     listener = net.listener(socket.AF_UNIX, name)
@@ -419,7 +526,9 @@ def test_close_is_seen_as_end(fdio: Any, net: Net, kind: str) -> None:
     assert at_end(far)
 
 
-@pytest.mark.parametrize("name", ["close", "linger_reset", "so_error", "sockname", "set_nodelay", "shutdown_write"])
+@pytest.mark.parametrize(
+    "name", ["close", "linger_reset", "original", "so_error", "sockname", "set_nodelay", "shutdown_write"]
+)
 def test_a_bad_descriptor_is_said_so(fdio: Any, net: Net, name: str) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         getattr(fdio, name)(-1)
