@@ -69,6 +69,29 @@ class Hello(Protocol):
     def ech(self) -> str: ...
 
 
+class Tls(Protocol):
+    """What a handshake with the client agreed on, where its TLS is terminated (dataplane.tls.Established has it)."""
+
+    @property
+    def version(self) -> str: ...  # TLSv1.3
+    @property
+    def cipher(self) -> str: ...
+    @property
+    def alpn(self) -> str: ...
+    @property
+    def resumed(self) -> bool: ...
+    @property
+    def certificate(self) -> bytes: ...  # of the client, verified, DER; b"": it showed none
+    @property
+    def subject(self) -> tuple[tuple[str, str], ...]: ...  # attribute (CN, O, ...) and value, in the certificate's order
+    @property
+    def issuer(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...  # DNS names and addresses in it
+    @property
+    def fingerprint(self) -> str: ...  # SHA-256, hex, lower case
+
+
 @dataclass(slots=True)
 class Facts:
     """One connection as the rules see it at one moment."""
@@ -84,6 +107,14 @@ class Facts:
     time: float = 0.0  # wall clock, seconds since the epoch
     captures: list[str | None] = field(default_factory=list)  # by slot, in order of declaration
     usable_servers: dict[str, int] = field(default_factory=dict)  # backend name -> servers that take traffic
+
+    # of a PROXY header
+    peer_address: str = ""  # who really connected, where a header says who the client is; "": the client itself
+    peer_port: int = 0
+    header_due: bool = False  # one has to come, so addresses and ports are not known yet
+    proxy_tlvs: dict[int, bytes] | Missing = ABSENT  # by type, the first of each; ABSENT: there was no header
+
+    tls: Tls | Missing = ABSENT  # ABSENT: the client's TLS is not terminated; UNKNOWN: not yet
 
     # of an explicit proxy; ABSENT in mode tcp
     user: str | Missing = ABSENT  # UNKNOWN: there are users, and no valid credentials have come
