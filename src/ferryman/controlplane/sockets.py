@@ -93,7 +93,20 @@ class Sockets:
 
 
 def bind(address: Address, backlog: int) -> socket.socket:
-    """A listening, non-blocking socket. Raises OSError."""
+    """A listening, non-blocking socket. Raises OSError.
+
+    All addresses of both families are those of IPv4 on a machine that has no IPv6.
+    """
+    try:
+        return _bind(address, backlog)
+    except OSError as error:
+        both = address.host == "::" and not address.v6only
+        if not both or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+    return _bind(Address("inet", "0.0.0.0", address.port), backlog)
+
+
+def _bind(address: Address, backlog: int) -> socket.socket:
     family = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}.get(address.family, socket.AF_UNIX)
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

@@ -121,6 +121,32 @@ def test_ipv6_alone_or_with_ipv4(owned: Sockets) -> None:
     assert not listens(alone)
 
 
+@pytest.mark.parametrize("failure", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_without_ipv6_every_address_is_one_of_ipv4(
+    owned: Sockets, monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    class Socket(socket.socket):
+        """Of a machine that was started with ipv6.disable=1, or with disable_ipv6=1 for the module (ipv6.rst)."""
+
+        def __init__(self, family: int = -1, kind: int = -1, protocol: int = -1, fileno: int | None = None) -> None:
+            if family == socket.AF_INET6 and failure == errno.EAFNOSUPPORT:
+                raise OSError(failure, os.strerror(failure))
+            super().__init__(family, kind, protocol, fileno)
+
+        def bind(self, address: object) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(failure, os.strerror(failure))
+            super().bind(address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    port = free_port()
+    take(owned, at(Address("inet6", "::", port)))
+    assert listens(port)
+    for address in (Address("inet6", "::", free_port(), v6only=True), Address("inet6", "::1", free_port())):
+        with pytest.raises(StartError):
+            owned.prepare(at(address))
+
+
 def test_unix_sockets_are_removed_with_the_listener_unless_somebody_replaced_them(
     owned: Sockets, tmp_path: Path
 ) -> None:
