@@ -1,0 +1,75 @@
+"""OCSP responses from files, to be stapled: whether they are of this certificate, and still hold (RFC 6960).
+
+Used by config.certificates. What is over, or says that a certificate is revoked, is left out with a warning: a file
+that was not renewed in time is no reason not to start.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ferryman.config.source import Path, Report
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.x509.ocsp import OCSPResponse
+
+
+def read_ocsp(name: str, leaf: x509.Certificate, issuer: x509.Certificate | None, path: Path, report: Report) -> bytes:
+    """The response in DER, or b"" when it is not to be stapled, which is reported. An empty file is no response."""
+    from cryptography.x509.ocsp import load_der_ocsp_response
+
+    try:
+        with open(name, "rb") as file:
+            raw = file.read(1 << 20)
+    except OSError as error:
+        report.error(path, f"cannot read {name}: {error.strerror or error}")
+        return b""
+    if not raw:
+        return b""
+    try:
+        response = load_der_ocsp_response(raw)
+        problem = _problem(name, response, leaf, issuer)
+    except ValueError as error:
+        report.error(path, f"{name} is no OCSP response in DER: {error}", "`openssl ocsp -respout FILE` writes one")
+        return b""
+    if problem is None:
+        return raw
+    message, fatal = problem
+    if fatal:
+        report.error(path, message, "get one for this certificate, or remove it")
+    else:
+        report.warning(path, message, "it is left out; get a new one")
+    return b""
+
+
+def _problem(
+    name: str, response: OCSPResponse, leaf: x509.Certificate, issuer: x509.Certificate | None
+) -> tuple[str, bool] | None:
+    """What is wrong with it, and whether that is a mistake. Raises ValueError where it is malformed."""
+    from cryptography.hazmat.primitives.hashes import Hash
+    from cryptography.x509.ocsp import OCSPCertStatus, OCSPRequestBuilder, OCSPResponseStatus
+
+    if response.response_status is not OCSPResponseStatus.SUCCESSFUL:
+        return f"the OCSP response in {name} says {response.response_status.name.lower()}", False
+    single = next((each for each in response.responses if each.serial_number == leaf.serial_number), None)
+    if single is None:
+        return f"the OCSP response in {name} is of another certificate", True
+    digest = Hash(single.hash_algorithm)
+    digest.update(leaf.issuer.public_bytes())
+    if digest.finalize() != single.issuer_name_hash:
+        return f"the OCSP response in {name} is of another CA's certificate", True
+    if issuer is not None:
+        wanted = OCSPRequestBuilder().add_certificate(leaf, issuer, single.hash_algorithm).build()
+        if wanted.issuer_key_hash != single.issuer_key_hash:
+            return f"the OCSP response in {name} is of another CA's certificate", True
+    if single.certificate_status is not OCSPCertStatus.GOOD:
+        status = single.certificate_status.name.lower()
+        return f"the OCSP response in {name} says that the certificate is {status}", False
+    now = datetime.now(UTC)
+    if single.next_update_utc is not None and single.next_update_utc < now:
+        return f"the OCSP response in {name} was good until {single.next_update_utc:%Y-%m-%d %H:%M} UTC", False
+    if single.this_update_utc > now:
+        return f"the OCSP response in {name} is from the future: is the clock right?", False
+    return None
