@@ -48,6 +48,23 @@ class Check:
     fall: int = 3
     timeout: float = 2.0  # for the connection to stand
     address: Address | None = None  # None: the server's own
+    send_proxy: int = 0  # the PROXY header it sends, of version 1 or 2; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveProxy:
+    """Clients of a listener send a PROXY header first."""
+
+    networks: Networks | None = None  # who has to; all others must not, their bytes are data. None: everybody has to
+    timeout: float = 3.0  # seconds for the whole header
+
+
+@dataclass(frozen=True, slots=True)
+class SendProxy:
+    """A server gets a PROXY header first. `tlvs`: what else version 2 tells, of config.model_proxy.TLVS."""
+
+    version: int
+    tlvs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +243,7 @@ class Server:
     check: Check | None = None
     disabled: bool = False  # starts in maintenance
     close_on_down: bool = False  # end its tunnels when checks mark it down
+    send_proxy: SendProxy | None = None
     tls: TlsConnect | None = None  # None: the stream is handed on as it is
 
 
@@ -318,6 +336,7 @@ class Listener:
     keepalive: bool = False  # SO_KEEPALIVE towards clients
     pages: Pages | None = None
     connect: Connect | None = None  # of mode "connect"
+    receive_proxy: ReceiveProxy | None = None
     tls: tuple[TlsCase, ...] = ()  # which clients' TLS is terminated; no case holds: the stream stays untouched
 
 
@@ -388,9 +407,11 @@ __all__ = [
     "LogTarget",
     "Pages",
     "Plan",
+    "ReceiveProxy",
     "Route",
     "Rule",
     "RuntimeSocket",
+    "SendProxy",
     "Server",
     "Settings",
     "Through",

@@ -73,8 +73,11 @@ _ENDS: Final = {Action.ACCEPT: Kind.ACCEPT, Action.REJECT: Kind.REJECT, Action.D
 
 
 def connection(rules: Sequence[Rule], facts: Facts) -> Verdict:
-    """ACCEPT, REJECT or DROP by what is known at accept. What is not known does not hold."""
-    return _first(rules, facts, may_wait=False)
+    """ACCEPT, REJECT or DROP by what is known at accept; WAIT at a rule that needs the PROXY header, if one is due.
+
+    What else is not known does not hold. After WAIT the whole list is asked again.
+    """
+    return _first(rules, facts, may_wait=facts.header_due)
 
 
 def inspect(rules: Sequence[Rule], facts: Facts) -> Verdict:

@@ -87,7 +87,7 @@ _NAME: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*")
 _ARGUMENT: Final = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"'(),|\\]*))\s*""", re.DOTALL)
 _PLAIN: Final = re.compile(r"""[^\s"'(),|\\]+\Z""")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}\Z")
-_SIZE: Final = re.compile(r"[0-9]{1,9}\Z")
+_SIZE: Final = re.compile(r"[0-9]{1,9}\Z|0x[0-9A-Fa-f]{1,7}\Z")
 _MAX_TEXT: Final = 4096
 
 
@@ -152,7 +152,7 @@ def _argument(text: str, position: int, parameter: Parameter | None, name: str) 
         return value, end
     if quoted is not None or not (_SIZE if parameter == "size" else _INTEGER).match(value):
         raise ExpressionError(f'"{value}" is no number', start)
-    return (value if parameter == "offset" else int(value)), end
+    return (value if parameter == "offset" else int(value, 16 if value.startswith("0x") else 10)), end
 
 
 def _written(argument: Argument) -> str:

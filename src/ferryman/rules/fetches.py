@@ -167,6 +167,51 @@ def _server_name(facts: Facts) -> Value | Missing:
     return facts.target_host if isinstance(sni, Missing) else sni
 
 
+def _announced(name: str) -> Callable[[Facts], Value | Missing]:
+    """An address or port that a PROXY header may still change."""
+
+    def fetch(facts: Facts) -> Value | Missing:
+        value: Value = getattr(facts, name)
+        return UNKNOWN if facts.header_due else value
+
+    return fetch
+
+
+_SSL_TLV: Final = 0x20
+_SSL_FIXED: Final = 5  # bytes before the TLVs within
+
+
+def _proxy_tlv(facts: Facts, kind: int, within: int | None = None) -> Value | Missing:
+    """A TLV of the header; of type 0x20 also one of those within."""
+    tlvs = facts.proxy_tlvs
+    if isinstance(tlvs, Missing):
+        return UNKNOWN if facts.header_due else ABSENT
+    value = tlvs.get(kind)
+    if value is None or within is None:
+        return ABSENT if value is None else value
+    rest = value[_SSL_FIXED:] if kind == _SSL_TLV else b""
+    while len(rest) >= 3:
+        end = 3 + int.from_bytes(rest[1:3], "big")
+        if rest[0] == within:
+            return rest[3:end]
+        rest = rest[end:]
+    return ABSENT
+
+
+def _proxy_text(kind: int) -> Callable[[Facts], Value | Missing]:
+    """A TLV of the header as text."""
+
+    def fetch(facts: Facts) -> Value | Missing:
+        value = _proxy_tlv(facts, kind)
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+    return fetch
+
+
+def _proxied(facts: Facts) -> Value | Missing:
+    return UNKNOWN if facts.header_due else facts.proxy_tlvs is not ABSENT
+
+
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -177,10 +222,27 @@ def _time(facts: Facts) -> Value | Missing:
 
 
 FETCHES: Final[dict[str, Fetch]] = {
-    "client_address": Fetch("address", "address", lambda f: f.client_address, "the client's address"),
-    "client_port": Fetch("integer", "address", lambda f: f.client_port, "the client's port"),
-    "local_address": Fetch("address", "address", lambda f: f.local_address, "the address the client connected to"),
-    "local_port": Fetch("integer", "address", lambda f: f.local_port, "the port the client connected to"),
+    "client_address": Fetch("address", "address", _announced("client_address"), "the client's address"),
+    "client_port": Fetch("integer", "address", _announced("client_port"), "the client's port"),
+    "local_address": Fetch("address", "address", _announced("local_address"), "the address the client connected to"),
+    "local_port": Fetch("integer", "address", _announced("local_port"), "the port the client connected to"),
+    "peer_address": Fetch(
+        "address", "address", lambda f: f.peer_address or f.client_address, "who connected: a proxy, or the client"
+    ),
+    "peer_port": Fetch(
+        "integer", "address", lambda f: f.peer_port if f.peer_address else f.client_port, "the port of who connected"
+    ),
+    "proxied": Fetch("boolean", "address", _proxied, "whether a PROXY header came"),
+    "proxy_tlv": Fetch(
+        "binary",
+        "address",
+        _proxy_tlv,
+        "a TLV of the PROXY header, by type; 0x20: also by type within",
+        ("size",) * 2,
+        1,
+    ),
+    "proxy_authority": Fetch("string", "address", _proxy_text(0x02), "the host name in the PROXY header"),
+    "proxy_unique_id": Fetch("string", "address", _proxy_text(0x05), "the connection's ID in the PROXY header"),
     "listener": Fetch("string", "address", lambda f: f.listener, "the listener's name"),
     "sni": Fetch("string", "bytes", _sni, "the server name a TLS client asks for, as it sent it"),
     "hello_type": Fetch("integer", "bytes", _hello_type, "1 once a whole TLS ClientHello is there"),

@@ -58,6 +58,24 @@ def test_connection_rules_decide_at_once(rules: list[Rule], kind: Kind, where: s
     assert (verdict.kind, verdict.where) == (kind, where)
 
 
+@pytest.mark.parametrize(
+    ("rules", "kind"),
+    [
+        ([rule(Action.REJECT, a_test("peer_address", "cidr", "10.0.0.0/8"))], Kind.REJECT),
+        ([rule(Action.REJECT, LOCAL)], Kind.WAIT),
+        ([rule(Action.REJECT, LOCAL), rule(Action.REJECT)], Kind.WAIT),
+        ([rule(Action.ACCEPT, a_test("peer_address", "cidr", "10.0.0.0/8")), rule(Action.REJECT, LOCAL)], Kind.ACCEPT),
+        ([capture("client_address")], Kind.WAIT),
+        ([], Kind.ACCEPT),
+    ],
+)
+def test_connection_rules_wait_for_a_proxy_header(rules: list[Rule], kind: Kind) -> None:
+    due = replace(WAITING, peer_address="10.0.0.1", header_due=True, captures=[None])
+    assert connection(rules, due).kind is kind
+    came = replace(due, client_address="127.0.0.1", header_due=False)
+    assert connection(rules, came).kind is not Kind.WAIT
+
+
 def test_a_refusal_says_which_rule_it_was() -> None:
     assert connection([rule(Action.REJECT, None, "web.cfg:12")], WAITING).reason == "refused by the rule at web.cfg:12"
 

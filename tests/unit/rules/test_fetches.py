@@ -217,3 +217,56 @@ def test_time_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def behind_a_proxy(**changes: object) -> Facts:
+    ssl = b"\x01\0\0\0\0" + b"\x21\0\x07TLSv1.3" + b"\x22\0\x02me"
+    facts = Facts("203.0.113.9", 5000, "198.51.100.1", 443, peer_address="10.0.0.1", peer_port=40000)
+    facts.proxy_tlvs = {2: b"a.example", 5: b"id-1", 0x20: ssl, 0xEA: b"\x01vpce", 0x30: b"n\xff"}
+    return replace(facts, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("client_address", "203.0.113.9"),
+        ("client_port", 5000),
+        ("peer_address", "10.0.0.1"),
+        ("peer_port", 40000),
+        ("proxied", True),
+        ("proxy_authority", "a.example"),
+        ("proxy_unique_id", "id-1"),
+        ("proxy_tlv(0xEA)", b"\x01vpce"),
+        ("proxy_tlv(234)", b"\x01vpce"),
+        ("proxy_tlv(0xEB)", ABSENT),
+        ("proxy_tlv(0x20,0x22)", b"me"),
+        ("proxy_tlv(0x20,0x23)", ABSENT),
+        ("proxy_tlv(0x30,0x22)", ABSENT),
+        ("proxy_tlv(0x20)|length", 20),
+    ],
+)
+def test_what_a_proxy_header_says(text: str, value: Value | Missing) -> None:
+    expression = parse(text)
+    assert expression.evaluate(behind_a_proxy()) == value
+    assert parse(str(expression)) == expression
+    due = behind_a_proxy(header_due=True, proxy_tlvs=ABSENT)
+    if text.startswith("peer"):
+        assert expression.evaluate(due) == value
+    else:
+        assert expression.evaluate(due) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("peer_address", "192.0.2.7"),
+        ("peer_port", 40000),
+        ("proxied", False),
+        ("proxy_authority", ABSENT),
+        ("proxy_unique_id", ABSENT),
+        ("proxy_tlv(2)", ABSENT),
+        ("proxy_tlv(2,3)", ABSENT),
+    ],
+)
+def test_without_a_proxy_header(text: str, value: Value | Missing) -> None:
+    assert ask(text) == value
