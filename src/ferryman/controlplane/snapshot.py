@@ -118,7 +118,7 @@ class ProcessRow:
 class ListenerRow:
     proxy_id: int
     name: str
-    mode: str  # "tcp", or "http" of a page
+    mode: str  # "tcp", "connect", or "http" of a page
     addresses: tuple[str, ...]
     status: str  # OPEN or STOP
     limit: int  # 0: none

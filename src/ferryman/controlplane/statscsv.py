@@ -202,7 +202,7 @@ def _frontend(row: ListenerRow) -> Row:
         "rate": row.rate.sessions,
         "rate_lim": 0,
         "rate_max": row.rate.sessions_max,
-        "mode": row.mode,
+        "mode": "tcp" if row.mode == "tcp" else "http",  # an explicit proxy's, too: HAProxy knows no mode connect
         "conn_rate": row.rate.sessions,
         "conn_rate_max": row.rate.sessions_max,
         "conn_tot": counts.sessions + counts.denied_connection,

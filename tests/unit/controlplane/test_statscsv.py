@@ -12,6 +12,7 @@ from runtime_client import ask
 
 from ferryman.controlplane import statscsv
 from ferryman.controlplane.snapshot import take
+from ferryman.plan import Connect
 
 # ferryman has no backend for a page, does not know fullconn, and keeps no statistics of what it does not speak
 UNFILLED = {
@@ -65,6 +66,12 @@ def test_a_row_says_what_haproxys_says(haproxy: Path, proxy: str, name: str) -> 
     mine = row(ours(view), proxy, name)
     compared = [column for column in statscsv.COLUMNS if column not in UNFILLED | VOLATILE | {"addr", "iid"}]
     assert {column: mine[column] for column in compared} == {column: theirs[column] for column in compared}
+
+
+def test_an_explicit_proxy_is_http_to_tools_and_connect_to_us() -> None:
+    view = StillView(make_plan([listener("out", mode="connect", connect=Connect())], {}))
+    assert row(ours(view), "out", "FRONTEND")["mode"] == "http"
+    assert take(view, NOW).listeners[0].mode == "connect"
 
 
 def test_proxies_come_by_number_and_servers_between_frontend_and_backend() -> None:
