@@ -17,6 +17,7 @@ from ferryman.config.model import ListenerSettings
 from ferryman.config.model_connect import AccessSettings, ConnectSettings, ViaSettings
 from ferryman.config.source import Path, Report
 from ferryman.plan import Access, Address, Connect, Via
+from ferryman.rules.condition import expressions
 from ferryman.rules.match import Matcher
 from ferryman.rules.networks import Network, Networks, network
 
@@ -32,6 +33,8 @@ def compile_connect(listener: ListenerSettings, listener_path: Path, tests: Test
             report.error((*listener_path, key), message, "remove it, or `connect`")
     users = compile_users(settings, path, report)
     access = None if settings.access is None else _access(settings.access, (*path, "access"), tests, report)
+    if "socks5" in settings.protocols:
+        _warn_of_methods(access or (), path, report)
     tls = compile_tls(settings.tls, (*path, "tls"), tests, report)
     via = _via(settings.via, (*path, "via"), tests, report)
     check_users(settings, users, {"access": access or (), "tls": tls, "via": via}, path, report)
@@ -95,6 +98,19 @@ def _via(entries: Sequence[ViaSettings], path: Path, tests: Tests, report: Repor
     warn_of_unreachable(rules, path, report)
     _refuse_hello(rules, path, report)
     return rules
+
+
+def _warn_of_methods(rules: Sequence[Access], path: Path, report: Report) -> None:
+    """Warn of the first rule about methods, past which SOCKS5 leads, unless the rules tell protocols apart."""
+    facts = [{each.fact.name for each in expressions(rule.condition)} for rule in rules]
+    if any("protocol" in names for names in facts):
+        return
+    for number, names in enumerate(facts):
+        if "method" in names:
+            message = "requests by SOCKS5 have no method: no test of it holds for them"
+            hint = "say `protocols: [connect, http]`, or what holds for {protocol: socks5}"
+            report.warning((*path, "access", number), message, hint)
+            return
 
 
 def _refuse_hello(rules: Sequence[Conditional], path: Path, report: Report) -> None:

@@ -72,6 +72,12 @@ def test_rules_keep_their_order_and_place() -> None:
             "warning: this allows nothing new: the guard is off; remove it",
         ),
         (
+            "access: [{action: deny, when: {target_port: 25}}, {action: deny, when: {method: TRACE}}, "
+            "{action: deny, when: {method: PUT}}, {action: allow}]",
+            "warning: requests by SOCKS5 have no method: no test of it holds for them; "
+            "say `protocols: [connect, http]`, or what holds for {protocol: socks5}",
+        ),
+        (
             "access: [{action: allow, when: {sni: a.example.org}}]",
             "error: sni is not known here: the client speaks TLS once it has a connection; "
             "target_host is what it asks for; or decide in `tls`",
@@ -99,6 +105,18 @@ def test_rules_keep_their_order_and_place() -> None:
 )
 def test_findings(body: str, message: str) -> None:
     assert [line for line in said(with_connect(body)) if "can reach 127.0.0.1" not in line] == [message]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "protocols: [connect, http], access: [{action: allow, when: {method: CONNECT}}]",
+        "access: [{action: deny, when: {protocol: socks5}}, {action: allow, when: {method: CONNECT}}]",
+        "protocols: socks5, access: [{action: allow, when: {target_port: 443}}]",
+    ],
+)
+def test_rules_about_methods_that_socks5_cannot_pass_by(body: str) -> None:
+    assert said(with_connect(body)) == []
 
 
 @pytest.mark.parametrize("key", ["to: b", "servers: 'a:1'", "routes: []", "inspect: []", "inspect_timeout: 1s"])
