@@ -153,6 +153,7 @@ def page() -> str:
 _KNOWN = {
     "address": "at accept",
     "bytes": "once the client has sent enough",
+    "handshake": "once the client's TLS is terminated",
     "state": "at any time",
     "target": "with `connect` only",
 }

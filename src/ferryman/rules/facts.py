@@ -26,9 +26,9 @@ Value = str | int | bool | bytes
 Type = Literal["string", "integer", "boolean", "address", "binary"]
 """What kind of value a fact has; an address is numeric text."""
 
-Needs = Literal["address", "bytes", "state", "target"]
-"""When a fact can be known: at accept; once the client has sent something; from the state of the process; once the
-client of an explicit proxy has named its target (ABSENT in mode tcp)."""
+Needs = Literal["address", "bytes", "handshake", "state", "target"]
+"""When a fact can be known: at accept; once the client has sent something; once its TLS is terminated (ABSENT if it is
+not); from the state of the process; once the client of an explicit proxy has named its target (ABSENT in mode tcp)."""
 
 Argument = str | int
 Parameter = Literal["integer", "size", "offset", "text"]

@@ -212,6 +212,55 @@ def _proxied(facts: Facts) -> Value | Missing:
     return UNKNOWN if facts.header_due else facts.proxy_tlvs is not ABSENT
 
 
+def _agreed(name: str) -> Callable[[Facts], Value | Missing]:
+    """What a handshake with the client has come to."""
+
+    def fetch(facts: Facts) -> Value | Missing:
+        if isinstance(facts.tls, Missing):
+            return facts.tls
+        value: Value = getattr(facts.tls, name)
+        return ABSENT if value == "" else value
+
+    return fetch
+
+
+def _tls_terminated(facts: Facts) -> Value | Missing:
+    return UNKNOWN if facts.tls is UNKNOWN else facts.tls is not ABSENT
+
+
+def _client_cert(facts: Facts) -> Value | Missing:
+    if isinstance(facts.tls, Missing):
+        return UNKNOWN if facts.tls is UNKNOWN else False
+    return bool(facts.tls.certificate)
+
+
+def _client_cert_names(facts: Facts) -> Value | Missing:
+    return facts.tls if isinstance(facts.tls, Missing) else ",".join(facts.tls.names) or ABSENT
+
+
+def _distinguished(which: str) -> Callable[..., Value | Missing]:
+    """A name in the client's certificate on one line (RFC 4514), or the last value of one of its attributes."""
+
+    def fetch(facts: Facts, attribute: str = "") -> Value | Missing:
+        if isinstance(facts.tls, Missing):
+            return facts.tls
+        parts: tuple[tuple[str, str], ...] = getattr(facts.tls, which)
+        if attribute:
+            wanted = attribute.lower()
+            return next((value for key, value in reversed(parts) if key.lower() == wanted), ABSENT)
+        return ",".join(f"{key}={_ESCAPED.sub(_escape, value)}" for key, value in reversed(parts)) or ABSENT
+
+    return fetch
+
+
+_ESCAPED: Final = re.compile(r'[,+"\\<>;]|^[ #]| $|\x00')
+"""What has to be escaped in the value of an attribute (RFC 4514 section 2.4)."""
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "\\00" if found[0] == "\x00" else "\\" + found[0]
+
+
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -254,6 +303,29 @@ FETCHES: Final[dict[str, Fetch]] = {
     "sigalgs": Fetch("binary", "bytes", _numbers("sigalgs"), "the signature algorithms, two bytes each"),
     "keyshare_groups": Fetch("binary", "bytes", _numbers("keyshares"), "the groups of the key shares, two bytes each"),
     "ech": Fetch("string", "bytes", _ech, "encrypted hello: none, outer (or GREASE), inner"),
+    "tls_terminated": Fetch("boolean", "handshake", _tls_terminated, "whether the client's TLS ends here"),
+    "tls_agreed_version": Fetch("string", "handshake", _agreed("version"), "the version agreed on, such as TLSv1.3"),
+    "tls_agreed_alpn": Fetch("string", "handshake", _agreed("alpn"), "the application protocol agreed on"),
+    "tls_cipher": Fetch("string", "handshake", _agreed("cipher"), "the cipher suite agreed on, as OpenSSL names it"),
+    "tls_resumed": Fetch("boolean", "handshake", _agreed("resumed"), "whether the client resumed a session"),
+    "client_cert": Fetch("boolean", "handshake", _client_cert, "whether the client showed a certificate"),
+    "client_cert_subject": Fetch(
+        "string",
+        "handshake",
+        _distinguished("subject"),
+        "whose certificate it is, as in CN=a,O=b; or one attribute of it, such as CN",
+        ("text",),
+        1,
+    ),
+    "client_cert_issuer": Fetch(
+        "string", "handshake", _distinguished("issuer"), "who signed the client's certificate, likewise", ("text",), 1
+    ),
+    "client_cert_names": Fetch(
+        "string", "handshake", _client_cert_names, "the host names and addresses in the client's certificate", many=True
+    ),
+    "client_cert_fingerprint": Fetch(
+        "string", "handshake", _agreed("fingerprint"), "SHA-256 of the client's certificate, hexadecimal, lower case"
+    ),
     "length": Fetch("integer", "bytes", lambda f: len(f.data), "bytes that have come", growing=_always),
     "payload": Fetch(
         "binary", "bytes", _payload, "bytes at an offset; length 0: the rest", ("size", "size"), 0, _to_the_end

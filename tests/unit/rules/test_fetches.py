@@ -270,3 +270,44 @@ def test_what_a_proxy_header_says(text: str, value: Value | Missing) -> None:
 )
 def test_without_a_proxy_header(text: str, value: Value | Missing) -> None:
     assert ask(text) == value
+
+
+class Tls:
+    """What rules.facts.Tls says."""
+
+    version, cipher, alpn, resumed = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "h2", True
+    certificate, fingerprint = b"DER", "ab" * 32
+    subject = (("C", "DE"), ("O", "Fähre, GmbH"), ("CN", " a;b "), ("CN", "#x"))
+    issuer = (("CN", "root"),)
+    names = ("a.example", "192.0.2.7")
+
+
+class Anonymous(Tls):
+    alpn, certificate, fingerprint = "", b"", ""
+    subject = issuer = ()
+    names = ()
+
+
+@pytest.mark.parametrize(
+    ("text", "agreed", "anonymous", "untouched"),
+    [
+        ("tls_terminated", True, True, False),
+        ("tls_agreed_version", "TLSv1.3", "TLSv1.3", ABSENT),
+        ("tls_agreed_alpn", "h2", ABSENT, ABSENT),
+        ("tls_cipher", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", ABSENT),
+        ("tls_resumed", True, True, ABSENT),
+        ("client_cert", True, False, False),
+        ("client_cert_subject", r"CN=\#x,CN=\ a\;b\ ,O=Fähre\, GmbH,C=DE", ABSENT, ABSENT),
+        ("client_cert_subject(cn)", "#x", ABSENT, ABSENT),
+        ("client_cert_subject(OU)", ABSENT, ABSENT, ABSENT),
+        ("client_cert_issuer", "CN=root", ABSENT, ABSENT),
+        ("client_cert_names", "a.example,192.0.2.7", ABSENT, ABSENT),
+        ("client_cert_fingerprint", "ab" * 32, ABSENT, ABSENT),
+    ],
+)
+def test_what_a_handshake_has_come_to(
+    text: str, agreed: Value, anonymous: Value | Missing, untouched: Value | Missing
+) -> None:
+    facts = Facts("192.0.2.7", 40000, "198.51.100.1", 443)
+    outcomes = [parse(text).evaluate(replace(facts, tls=tls)) for tls in (Tls(), Anonymous(), ABSENT, UNKNOWN)]
+    assert outcomes == [agreed, anonymous, untouched, UNKNOWN]
