@@ -37,8 +37,11 @@ class Orders(Protocol):
     def log_descriptors(self) -> Sequence[int]:
         """By id of the log target."""
 
-    def confinement(self) -> tuple[str, int | None, int | None]:
+    def confinement(self) -> tuple[str, int | None, int | None, tuple[int, ...]]:
         """chroot, user id, group id for workers."""
+
+    def ticket_keys(self) -> bytes:
+        """What TLS sessions are resumed with; b"": none are."""
 
     def learned(self) -> Learned:
         """Which clients are not bumped for which names, for now."""
@@ -92,9 +95,10 @@ class Fleet:
             worker.order("quit")
             return
         self.workers[index] = worker
-        chroot, uid, gid = self._orders.confinement()
-        worker.order("confine", chroot, uid, gid)
+        worker.order("confine", *self._orders.confinement())
         self._send_plan(worker)
+        if keys := self._orders.ticket_keys():
+            worker.order("tickets", keys)
         if learned := self._orders.learned():
             worker.order("learned", learned)
 

@@ -34,7 +34,9 @@ from ferryman.controlplane.runtime import RuntimeServer, Session
 from ferryman.controlplane.serverstate import Admin, ServerState
 from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.sockets import Sockets
+from ferryman.controlplane.tickets import Tickets
 from ferryman.controlplane.web import WebServer
+from ferryman.dataplane import openssl, privileges
 from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
@@ -95,8 +97,10 @@ class Supervisor:
         self.fleet = Fleet(self.generations, self.sockets, self, self._tell, self._answers.asked)
         self._health = Health(self._server_changed, self._journal.check_result)
         self._resolver = Resolver(self._addresses_changed, self._tell)
+        self._tickets = Tickets()
         self._servers: list[WebServer] = []  # the present plan's pages
         self._identity = identity.Identity()
+        self._keep: tuple[int, ...] = ()  # what workers keep of root's powers
         self._end = asyncio.Event()
         self._drain = False
         self._reloading = asyncio.Lock()
@@ -128,7 +132,9 @@ class Supervisor:
         if settings.pidfile:
             cleanup.enter_context(_pidfile(settings.pidfile))
         self._identity = identity.resolve(settings)
-        self._identity.assume(control_path)
+        foreign = privileges.foreign_addresses()
+        self._keep = foreign if self.plan.transparent_out else ()
+        self._identity.assume(control_path, keep=foreign if self._keep or self.plan.transparent_in else ())
         self._adopt(self.plan)
         self._answers.follow(self.plan, prepared)
         self.sockets.adopt(self.plan, fresh)
@@ -206,6 +212,8 @@ class Supervisor:
             self.generations.forget_ended()
             if self._logs.refresh():
                 self.fleet.reopen_logs()
+            if self._tickets.rotate(self.plan.settings.ticket_rotation):
+                self.fleet.broadcast("tickets", self._tickets.keys)
             self.rates.sample(totals.total(self.plan, self.regions, self.carried), time.monotonic())
             if watchdog is not None:
                 systemd.notify("WATCHDOG=1")
@@ -234,6 +242,7 @@ class Supervisor:
             return False, result.messages
         messages = [*result.messages, *_needs_restart(self.plan, result.plan)]
         try:
+            identity.demand_kept(result.plan, self._keep)
             prepared = self._answers.prepare(result.plan)
             fresh = self.sockets.prepare(result.plan)
         except StartError as error:
@@ -336,8 +345,11 @@ class Supervisor:
     def log_descriptors(self) -> Sequence[int]:
         return self._logs.descriptors
 
-    def confinement(self) -> tuple[str, int | None, int | None]:
-        return self.plan.settings.chroot, self._identity.uid, self._identity.gid
+    def confinement(self) -> tuple[str, int | None, int | None, tuple[int, ...]]:
+        return self.plan.settings.chroot, self._identity.uid, self._identity.gid, self._keep
+
+    def ticket_keys(self) -> bytes:
+        return self._tickets.keys if openssl.available else b""
 
     def learned(self) -> Learned:
         return self._answers.learning.present()

@@ -32,7 +32,9 @@ _LIMITS: Final = TlsLimits()
 
 
 class Borrowing(ssl.SSLSocket):
-    """TLS on a descriptor that belongs to somebody else."""
+    """TLS on a descriptor that belongs to somebody else. `keep` gets its session in the end, to be resumed."""
+
+    keep: Callable[[ssl.SSLSession], None] | None = None
 
     def close(self) -> None:
         self.detach()

@@ -7,11 +7,12 @@ never goes to a server that has just failed, also where the algorithm is a hash.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
-from ferryman.dataplane import chain, fdio
+from ferryman.dataplane import chain, proxyhead, servertls
 from ferryman.dataplane.connect import Failure, connect_to
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import ERR, suspend
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 PAUSE: Final = 1.0  # seconds before the same server is tried again after it refused
 
 
-async def reach(session: Session, backend: Backend) -> int:
-    """A connection to one of the backend's servers. -1: there is none, and the session has ended."""
+async def reach(session: Session, backend: Backend) -> int | ssl.SSLSocket | None:
+    """A connection to one of the backend's servers, with TLS if it speaks that.
+
+    None: there is none, and the session has ended.
+    """
     generation, record = session.generation, session.record
     tried: list[int] = []
     failure: Failure | None = None
@@ -37,7 +41,7 @@ async def reach(session: Session, backend: Backend) -> int:
                 chosen = await _queue(session, backend, tried)
             if chosen is None:
                 if session.fd < 0:  # ended while it waited
-                    return -1
+                    return None
                 if server is None:
                     break
             else:
@@ -53,14 +57,14 @@ async def reach(session: Session, backend: Backend) -> int:
             record.retries += 1
             generation.count(record, Cell.RETRIES)
             if failure is not None and failure.refused and not await _pause(session, backend):
-                return -1
+                return None
         try:
             return await _connect(session, backend, server)
         except Failure as caught:
             failure = caught.with_traceback(None)  # which would know this frame, which knows the failure: a cycle
         if session.client_mask & ERR:
             session.end("CC", "rst", "client: connection reset while the server was being reached")
-            return -1
+            return None
         generation.count(record, Cell.CONNECT_ERRORS)
         if server.id not in tried:
             tried.append(server.id)
@@ -70,7 +74,7 @@ async def reach(session: Session, backend: Backend) -> int:
     else:
         how = "timeout" if failure.code == "sC" else "rst" if failure.refused else "error"
         session.end(failure.code, how, failure.reason, reset=True)  # type: ignore[arg-type]
-    return -1
+    return None
 
 
 def _may_move(session: Session, backend: Backend, attempt: int, server: Server) -> bool:
@@ -184,11 +188,19 @@ async def _pause(session: Session, backend: Backend) -> bool:
     return True
 
 
-async def _connect(session: Session, backend: Backend, server: Server) -> int:
+async def _connect(session: Session, backend: Backend, server: Server) -> int | ssl.SSLSocket:
     """One try at one server. Raises Failure."""
+    fd = await _by_first_way(session, backend, server)
+    if server.send_proxy is not None:
+        proxyhead.announce(session, server, fd)
+    return fd if server.tls is None else await servertls.secure(session, backend, server, fd)
+
+
+async def _by_first_way(session: Session, backend: Backend, server: Server) -> int:
+    """A TCP connection, directly or through other proxies. Raises Failure."""
     port = server.address.port
     if server.address.from_client:
-        port += fdio.sockname(session.fd)[1]
+        port += session.learn().local_port
         if not 0 < port < 65536:
             raise Failure("SC", f"{server.name}: {port} is no port")
     if backend.via is None:
@@ -212,4 +224,6 @@ async def _by(session: Session, backend: Backend, server: Server, port: int, hop
     targets = session.generation.targets[server.id]
     if not targets:
         raise Failure("SC", f"{server.name}: its name {server.address.host} has no address")
-    return await connect_to(session, server.name, targets, port, backend.connect_timeout, backend.keepalive)
+    return await connect_to(
+        session, server.name, targets, port, backend.connect_timeout, backend.keepalive, server.source
+    )

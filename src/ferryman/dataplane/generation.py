@@ -7,20 +7,26 @@ session, dial and the accept loop. Counts; decides nothing.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import counters
 from ferryman.dataplane.accesslog import Counts
 from ferryman.dataplane.balance import Balancer
+from ferryman.dataplane.cache import Cache
+from ferryman.dataplane.contexts import Acceptor
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.logwriter import LogWriter
 from ferryman.dataplane.record import Record
-from ferryman.plan import Backend, Listener, Plan, Server
+from ferryman.plan import Backend, Listener, Plan, Server, TlsAccept
 
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
+
+TLS_SESSIONS: Final = 1024
+"""Sessions with servers that are kept to be resumed: 10 kB each with a chain of certificates."""
 
 Target = tuple[int, str]
 """Address family and numeric host (or path of a Unix socket)."""
@@ -64,6 +70,8 @@ class Generation:
         ]
         self.own_addresses = frozenset(own)  # where this program listens; an explicit proxy leads nobody there
         self.wildcard_ports = frozenset(port for host, port in own if host in ("0.0.0.0", "::"))
+        self.tls_sessions: Cache[ssl.SSLSession] = Cache(TLS_SESSIONS)  # by server id and name
+        self._acceptors: dict[int, Acceptor] = {}  # by id() of what the plan holds
         self.set_weights({server.id: server.weight for server in plan.servers if not server.disabled})
 
     def set_weights(self, weights: Mapping[int, int]) -> None:
@@ -83,6 +91,18 @@ class Generation:
             if four:
                 mixed.append(four.pop(0))
         self.targets[server_id] = tuple(mixed)
+
+    def acceptor(self, accept: TlsAccept, ticket_keys: bytes) -> Acceptor:
+        """The contexts for this way to terminate TLS."""
+        acceptor = self._acceptors.get(id(accept))
+        if acceptor is None:
+            acceptor = self._acceptors[id(accept)] = Acceptor(accept, ticket_keys)
+        return acceptor
+
+    def follow_tickets(self, keys: bytes) -> None:
+        """TLS sessions are resumed by tickets made with these keys from now on."""
+        for acceptor in self._acceptors.values():
+            acceptor.follow_tickets(keys)
 
     # counting: one writer per cell, so plain additions do
 
@@ -147,11 +167,17 @@ class Generation:
         self.live -= 1
         cells = self.cells
         cells[self._process_base] -= 1
+        for base in self._bases(record):
+            cells[base] -= 1
+        self.tally(record, counted_in, counted_out)
+
+    def tally(self, record: Record, counted_in: int = 0, counted_out: int = 0) -> None:
+        """What it moved, how long it took and how it ended: a connection, or a request on one that goes on."""
+        cells = self.cells
         received, sent = record.bytes_in - counted_in, record.bytes_out - counted_out
         total, connect = record.total_ms, record.connect_ms
         well = record.code == "--"
         for base in self._bases(record):
-            cells[base] -= 1
             if received:
                 cells[base + _IN] += received
             if sent:
@@ -201,6 +227,11 @@ class Generation:
             self.backend_load(record.backend.id) if record.backend else 0,
             self.server_load(record.server.id) if record.server else 0,
         )
+
+    def counts_of_others(self, record: Record) -> Counts:
+        """The same for a request whose connection goes on."""
+        counts = self.counts(record)
+        return counts._replace(actconn=counts.actconn - 1, feconn=counts.feconn - 1)
 
     def queue_gauge(self, backend: Backend) -> None:
         """Let the backend's queue length be seen."""

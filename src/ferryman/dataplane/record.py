@@ -1,5 +1,7 @@
 """What a connection leaves behind: the facts for its log line, kept small because every live tunnel holds one.
 
+A connection on which one plain HTTP request follows another leaves one for each.
+
 Filled by session and relay, read by accesslog. Times: `wall` is the clock at accept (seconds since the epoch),
 `start` the monotonic clock then; phases are milliseconds, -1 if never reached.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ferryman.plan import Backend, Listener, Server
+from ferryman.rules.facts import Tls
 
 How = Literal["", "fin", "rst", "timeout", "policy", "error", "killed", "shutdown"]
 
@@ -16,12 +19,14 @@ How = Literal["", "fin", "rst", "timeout", "policy", "error", "killed", "shutdow
 class Ask:
     """What the client of an explicit proxy asked for. `protocol`: connect, http, socks5."""
 
-    __slots__ = ("error", "host", "port", "protocol", "tls", "user", "via")
+    __slots__ = ("error", "host", "method", "port", "protocol", "status", "tls", "user", "via")
 
     def __init__(self, protocol: str, host: str, port: int) -> None:
         self.protocol = protocol
         self.host = host
         self.port = port
+        self.method = ""  # of HTTP
+        self.status = 0  # of the answer that the client got, in HTTP
         self.user = ""  # whose credentials were right
         self.via = ""  # the proxies it went out through
         self.tls = ""  # what became of the client's TLS: splice, bump, terminate
@@ -29,7 +34,10 @@ class Ask:
 
 
 class Record:
-    """One connection. `code` is HAProxy's: who ended it (one of C S P R I D U K L c s -), when (Q C D R H L T -)."""
+    """One connection, or one of several requests on it.
+
+    `code` is HAProxy's: who ended it (one of C S P R I D U K L c s -), when (Q C D R H L T -).
+    """
 
     __slots__ = (
         "alpn",
@@ -46,10 +54,13 @@ class Record:
         "connect_ms",
         "how",
         "id",
+        "idle",
         "listener",
         "local_host",
         "local_port",
+        "original",
         "path",
+        "peer",
         "queue_ms",
         "reason",
         "redispatched",
@@ -59,22 +70,29 @@ class Record:
         "server_queue",
         "sni",
         "start",
+        "tls",
         "total_ms",
+        "unique_id",
         "wall",
     )
 
     def __init__(self, listener: Listener, client_host: str, client_port: int, wall: float, start: float) -> None:
         self.id = 0
+        self.idle = False  # nothing has been asked since the last line: ending now is worth none
         self.listener = listener
         self.client_host = client_host
         self.client_port = client_port
         self.local_host = ""  # "": not asked for yet
         self.local_port = 0
+        self.peer: tuple[str, int] | None = None  # who connected, where a PROXY header says who the client is
+        self.unique_id = ""  # in a PROXY header, received or sent
+        self.original: tuple[str, int] | None = None  # where the client wanted to go before it was sent here
         self.wall = wall
         self.start = start
         self.sni: str | None = None
         self.alpn: str | None = None
         self.ask: Ask | None = None  # of an explicit proxy
+        self.tls: Tls | None = None  # agreed on with the client, whose TLS is terminated
         self.captures: list[str | None] | None = None
         self.route = ""  # which rule decided: "haproxy.cfg:44", "default"
         self.backend: Backend | None = None

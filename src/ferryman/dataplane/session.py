@@ -15,7 +15,7 @@ from math import inf
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import dial, explicit, fdio
+from ferryman.dataplane import dial, explicit, fdio, interception, proxyhead, terminate, tls, tlsrelay
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
 from ferryman.dataplane.loop import EDGE, ERR, HANGUP, IN, SCARCE, URGENT, suspend
@@ -72,24 +72,43 @@ class Session:
     async def journey(self) -> None:
         """From accept to tunnel; ends early where the connection is refused or fails."""
         listener = self.listener
-        if listener.connection:
-            verdict = decision.connection(listener.connection, self.learn())
-            if verdict.kind is not Kind.ACCEPT:
-                self.generation.listener_count(listener, Cell.DENIED_CONNECTION)
-                self.refuse(verdict, "PR")
-                return
+        if listener.transparent:
+            self.record.original = interception.wanted(self.fd, listener)
+        receive = listener.receive_proxy if proxyhead.due(self) else None
+        if not self.admitted():
+            return
+        if receive is not None and not (await proxyhead.take(self, receive) and self.admitted()):
+            return
         if listener.connect is not None:
             await explicit.journey(self, listener.connect)
             return
-        backend = self.route(await self.sniff() if listener.inspect or listener.routes else None)
+        backend = self.route(await self.sniff() if listener.inspect or listener.routes or listener.tls else None)
         if backend is None:
             return
         record = self.record
         record.backend = backend
         self.generation.routed(backend, record.wall)
-        server_fd = await dial.reach(self, backend)
-        if server_fd >= 0:
-            self.carry(server_fd, self.silence(backend.tunnel_timeout, backend.server_timeout))
+        if listener.tls and (accept := terminate.accepted(listener.tls, self.learn())) is not None:
+            await terminate.journey(self, accept, backend)
+            return
+        server = await dial.reach(self, backend)
+        if server is not None:
+            limit = self.silence(backend.tunnel_timeout, backend.server_timeout)
+            if isinstance(server, int):
+                self.carry(server, limit)
+            else:
+                tlsrelay.carry(self, self.fd, server, limit)
+
+    def admitted(self) -> bool:
+        """Do the `connection` rules let it in, as far as they can be decided? If not, it has ended."""
+        if not self.listener.connection:
+            return True
+        verdict = decision.connection(self.listener.connection, self.learn())
+        if verdict.kind in (Kind.ACCEPT, Kind.WAIT):
+            return True
+        self.generation.listener_count(self.listener, Cell.DENIED_CONNECTION)
+        self.refuse(verdict, "PR")
+        return False
 
     def route(self, verdict: Verdict | None) -> Backend | None:
         """Which backend; None: refused, or ended before; all is said and done."""
@@ -117,16 +136,19 @@ class Session:
         listener, facts = self.listener, self.learn()
         if listener.needs_hello:
             self.watch_client()
-            if listener.inspect_timeout is not None:
-                self.deadline = self.worker.loop.now + listener.inspect_timeout
+            if listener.inspect_timeout is not None or listener.tls:
+                self.deadline = self.worker.loop.now + (listener.inspect_timeout or tls.HANDSHAKE)
             else:
                 facts.final = True  # nothing is waited for
         else:
             facts.final = True
         lowered = False
+        told = self.client_mask != 0  # of what came right behind a PROXY header, which will not be told again
         while True:
             if listener.needs_hello and not facts.final:
-                await suspend()
+                if not told:
+                    await suspend()
+                told = False
                 lowered = self.look(facts) or lowered
                 if self.client_mask & ERR:
                     self.end("CR", "rst", "client: connection reset while its first bytes were awaited")
@@ -138,7 +160,7 @@ class Session:
             if verdict.kind is Kind.ACCEPT:
                 backends = self.generation.backends
                 verdict = decision.route(listener.routes, listener.default_backend, facts, backends)
-            if verdict.kind is not Kind.WAIT:
+            if verdict.kind is not Kind.WAIT and not (listener.tls and facts.hello is UNKNOWN and not facts.final):
                 break
         if lowered:
             fdio.rcvlowat(self.fd, 1)
@@ -193,6 +215,8 @@ class Session:
                 captures=[None] * listener.capture_slots,
                 usable_servers=self.generation.usable,
             )
+            if record.original is not None:
+                self.facts.original_address, self.facts.original_port = record.original
         return self.facts
 
     def look(self, facts: Facts) -> bool:
@@ -298,9 +322,8 @@ class Session:
         """Close the client's side and account for the connection. `reset`: by RST. For the journey itself."""
         if self.fd < 0:
             return
-        worker, record = self.worker, self.record
-        record.code, record.how, record.reason = code, how, reason
-        record.total_ms = int((worker.loop.now - record.start) * 1000)
+        worker = self.worker
+        self._conclude(code, how, reason)
         if reset:
             fdio.linger_reset(self.fd)
         if self.watched:
@@ -309,7 +332,29 @@ class Session:
             fdio.close(self.fd)
         self.fd = -1
         worker.waiting.pop(self, None)
-        worker.over(self.generation, record, 0, 0)
+        worker.over(self.generation, self.record, 0, 0)
+
+    # several requests on one connection
+
+    def answered(self, code: str, how: How, reason: str) -> None:
+        """A request is over, the connection is not: account for the request, and be ready for another one."""
+        self._conclude(code, how, reason)
+        done = self.record
+        self.worker.answered(self.generation, done)
+        self.record = Record(self.listener, done.client_host, done.client_port, done.wall, self.worker.loop.now)
+        self.record.id = done.id
+        self.record.local_host, self.record.local_port = done.local_host, done.local_port
+        self.record.peer, self.record.unique_id = done.peer, done.unique_id
+        self.record.idle = True
+
+    def asked(self) -> None:
+        """Another request begins to come."""
+        self.record.wall, self.record.start, self.record.idle = time(), self.worker.loop.now, False
+
+    def _conclude(self, code: str, how: How, reason: str) -> None:
+        record = self.record
+        record.code, record.how, record.reason = code, how, reason
+        record.total_ms = 0 if record.idle else int((self.worker.loop.now - record.start) * 1000)
 
 
 def _go_silent(fd: int) -> None:

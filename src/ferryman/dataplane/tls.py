@@ -12,10 +12,12 @@ Waits only in `await suspend()`; decides nothing about whom to trust but what th
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
+from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane.contexts import ServerTerms, for_server
 from ferryman.dataplane.loop import EDGE, ERR, OUT, suspend
@@ -29,28 +31,59 @@ HANDSHAKE: Final = 10.0
 """Seconds a handshake may take where neither the caller nor the session has a deadline."""
 
 
-class Established(NamedTuple):
-    """What a handshake agreed on. `certificate`: the other side's in DER, b"" if it showed none; its names."""
+_SHORT: Final = {
+    "commonName": "CN",
+    "countryName": "C",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+    "localityName": "L",
+    "domainComponent": "DC",
+    "userId": "UID",
+}
+"""Attributes as RFC 4514 section 3 abbreviates them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """What a handshake agreed on. `certificate`: the other side's in DER, b"" if it showed none; its names.
+
+    `subject` and `issuer` are known of a certificate that was verified.
+    """
 
     version: str
     cipher: str
     alpn: str
+    resumed: bool
     certificate: bytes
     names: tuple[str, ...]
+    subject: tuple[tuple[str, str], ...] = ()
+    issuer: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, hex."""
+        return hashlib.sha256(self.certificate).hexdigest() if self.certificate else ""
 
 
 # handshakes
 
 
 async def client(
-    session: Session, fd: int, terms: ServerTerms, server_hostname: str | None, deadline: float = inf
+    session: Session,
+    fd: int,
+    terms: ServerTerms,
+    server_hostname: str | None,
+    deadline: float = inf,
+    earlier: ssl.SSLSession | None = None,
 ) -> ssl.SSLSocket:
     """TLS with a server. `deadline` (monotonic) beside the session's own. Raises TlsFailure, having closed `fd`.
 
     `server_hostname` is what the server is told (SNI; not if it is an address) and what its certificate must be for.
+    `earlier`: a TLS session with it, to be resumed.
     """
     try:
-        sock = _wrap(for_server(terms), fd, server_side=False, name=server_hostname)
+        sock = _wrap(for_server(terms), fd, server_side=False, name=server_hostname, earlier=earlier)
         await _shake(session, sock, deadline)
     except BaseException:
         session.worker.loop.close(fd)
@@ -88,12 +121,29 @@ def established(sock: ssl.SSLSocket) -> Established:
     except ValueError:  # OpenSSL made something of it, the reader of names does not
         names = ()
     cipher = sock.cipher()
+    verified = (sock.getpeercert() or {}) if certificate else {}
     return Established(
-        sock.version() or "", cipher[0] if cipher else "", sock.selected_alpn_protocol() or "", certificate, names
+        sock.version() or "",
+        cipher[0] if cipher else "",
+        sock.selected_alpn_protocol() or "",
+        bool(sock.session_reused),
+        certificate,
+        names,
+        _attributes(verified.get("subject")),
+        _attributes(verified.get("issuer")),
     )
 
 
-def _wrap(context: ssl.SSLContext, fd: int, server_side: bool, name: str | None) -> ssl.SSLSocket:
+def _attributes(name: object) -> tuple[tuple[str, str], ...]:
+    """A distinguished name of ssl.getpeercert, flat."""
+    if not isinstance(name, tuple):
+        return ()
+    return tuple((_SHORT.get(key, key), value) for part in name for key, value in part)
+
+
+def _wrap(
+    context: ssl.SSLContext, fd: int, server_side: bool, name: str | None, earlier: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
     raw = socket.socket(fileno=fd)
     try:
         raw.setblocking(False)  # it is; the object does not know
@@ -103,6 +153,7 @@ def _wrap(context: ssl.SSLContext, fd: int, server_side: bool, name: str | None)
             do_handshake_on_connect=False,
             suppress_ragged_eofs=False,
             server_hostname=name or None,
+            session=earlier,
         )
     except (ValueError, TypeError):  # TypeError: a NUL in it
         raise TlsFailure("local", f"{name!a} is no server name") from None

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import fdio, tls
 from ferryman.dataplane.connect import Attempt
+from ferryman.dataplane.contexts import Borrowing
 from ferryman.dataplane.loop import EDGE, OUT, Handler
 from ferryman.dataplane.record import How, Record
 from ferryman.dataplane.relay import Carrier, End, Tunnel
@@ -269,6 +270,9 @@ class TlsEnd(End):
         self._end()
 
     def close(self, reset: bool) -> None:
+        sock = self.sock
+        if isinstance(sock, Borrowing) and sock.keep is not None and self.fd >= 0 and sock.session is not None:
+            sock.keep(sock.session)  # only now: with TLS 1.3 it comes after the handshake
         super().close(reset)
         self.sock = None
 

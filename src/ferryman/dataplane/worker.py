@@ -61,6 +61,7 @@ class Worker:
         self.draining = False
         self.status = 0  # to exit with
         self.questions = Questions(self)
+        self.ticket_keys = b""  # until the supervisor says: each worker's own
         self.frames = Frames(channel, trusted=True)
         self.channel = channel
         self.channel.setblocking(False)
@@ -97,10 +98,12 @@ class Worker:
             # the supervisor is gone: nobody could tell us to stop any more
             self.loop.stopped = True
 
-    def order_confine(self, chroot: str, uid: int | None, gid: int | None, *, descriptors: list[int]) -> None:
+    def order_confine(
+        self, chroot: str, uid: int | None, gid: int | None, keep: tuple[int, ...] = (), *, descriptors: list[int]
+    ) -> None:
         """Give up what a worker does not need; comes before the first plan."""
         time.tzset()  # the time zone's file is out of reach in a chroot
-        privileges.confine(chroot, uid, gid)
+        privileges.confine(chroot, uid, gid, keep)
 
     def order_plan(
         self,
@@ -160,6 +163,12 @@ class Worker:
     def order_answer(self, number: int, value: Any, error: str, text: str, *, descriptors: list[int]) -> None:
         """What a session asked."""
         self.questions.answered(number, value, error, text)
+
+    def order_tickets(self, keys: bytes, *, descriptors: list[int]) -> None:
+        """What TLS sessions of clients are resumed with, in all workers."""
+        self.ticket_keys = keys
+        for generation in self.generations:
+            generation.follow_tickets(keys)
 
     def order_learned(self, learned: Learned, *, descriptors: list[int]) -> None:
         """Which clients are not bumped for which names, for now."""
@@ -240,6 +249,11 @@ class Worker:
             self._unpause()
         if self.draining:
             self._drained()
+
+    def answered(self, generation: Generation, record: Record) -> None:
+        """A request is over, the connection it came on is not."""
+        generation.tally(record)
+        generation.logs[record.listener.id].ended(record, generation.counts_of_others)
 
     def tunnel_ended(self, tunnel: Tunnel) -> None:
         assert isinstance(tunnel.home, Generation)

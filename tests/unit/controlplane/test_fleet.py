@@ -76,6 +76,9 @@ class Crew:
     def confinement(self) -> tuple[str, int | None, int | None]:
         return "", None, None
 
+    def ticket_keys(self) -> bytes:
+        return b""
+
     def learned(self) -> Learned:
         return self.what_was_learned
 

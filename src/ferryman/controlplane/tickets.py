@@ -1,0 +1,31 @@
+"""The keys of TLS session tickets: the same in all workers, so that any of them resumes what another began.
+
+Made by the supervisor and pushed to the workers; replaced every so often, since whoever learns them can read what
+sessions resumed with them said (RFC 5077 section 5.5). Kept nowhere: after a restart sessions begin anew.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from ferryman.dataplane.openssl import TICKET_KEYS
+
+
+class Tickets:
+    """`keys`: the present ones."""
+
+    def __init__(self) -> None:
+        self.keys = b""
+        self._made = 0.0
+        self._make()
+
+    def rotate(self, every: float) -> bool:
+        """Replace them if they are older than this (seconds). True: they were."""
+        if monotonic() - self._made < every:
+            return False
+        self._make()
+        return True
+
+    def _make(self) -> None:
+        self.keys, self._made = os.urandom(TICKET_KEYS), monotonic()

@@ -1,0 +1,101 @@
+"""A client whose TLS ends here: the handshake with it, and the tunnel to a server that gets what was within.
+
+Called by session once the hello was read, which is still in the kernel, and the backend is chosen. Where the server
+speaks TLS as well and the client names protocols (ALPN), the server comes first: it is offered what the client offered,
+and the client is answered what the server chose. So both sides agree before either handshake ends.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+from ferryman.dataplane import dial, tls, tlsrelay
+from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.stream import ClientStream
+from ferryman.dataplane.tlsfailure import TlsFailure
+from ferryman.plan import Backend, TlsAccept, TlsCase
+from ferryman.rules.facts import Facts
+from ferryman.wire import alert
+from ferryman.wire.clienthello import ClientHello
+
+if TYPE_CHECKING:
+    from ferryman.dataplane.session import Session
+
+
+def accepted(cases: Sequence[TlsCase], facts: Facts) -> TlsAccept | None:
+    """How this client's TLS is terminated; None: it stays untouched."""
+    for case in cases:
+        if case.condition is None or case.condition.state(facts) is True:
+            return case.accept
+    return None
+
+
+async def journey(session: Session, accept: TlsAccept, backend: Backend) -> None:
+    """From the hello to the tunnel, or to the end."""
+    if _server_first(session, accept, backend):
+        server = await dial.reach(session, backend)
+        if server is None:
+            return
+        chosen = server.selected_alpn_protocol() if isinstance(server, ssl.SSLSocket) else None
+        try:
+            client = await greet(session, accept, (chosen,) if chosen else ())
+        except BaseException:
+            _drop(session, server)
+            raise
+        if client is None:
+            _drop(session, server)
+            return
+    else:
+        client = await greet(session, accept, accept.alpn)
+        if client is None:
+            return
+        server = await dial.reach(session, backend)
+        if server is None:
+            return
+    tlsrelay.carry(session, client, server, session.silence(backend.tunnel_timeout, backend.server_timeout))
+
+
+async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> ssl.SSLSocket | None:
+    """The handshake with the client, of which facts and record get to know. None: it failed, and the session ended."""
+    facts = session.learn()
+    hello = facts.hello
+    name = hello.sni or "" if isinstance(hello, ClientHello) else ""
+    since = session.worker.loop.now
+    session.deadline = since + (accept.timeout or inf)
+    try:
+        context = session.generation.acceptor(accept, session.worker.ticket_keys).context(name, alpn)
+        if context is None:
+            await ClientStream(session).farewell(alert.fatal(alert.UNRECOGNIZED_NAME))
+            session.generation.listener_count(session.listener, Cell.DENIED_CONTENT)
+            session.end("PR", "policy", f"no certificate for {name}" if name else "a client that names no server")
+            return None
+        sock = await tls.server(session, session.fd, context)
+    except TlsFailure as failure:
+        if failure.kind == "local":
+            session.end("RC", "error", failure.reason, reset=True)
+        elif failure.kind == "timeout":
+            session.end("cR", "timeout", f"client: {failure.reason}", reset=True)
+        else:
+            session.end("CR", "error", f"client: {failure.reason}", reset=failure.kind == "closed")
+        return None
+    finally:
+        session.deadline = inf
+    facts.tls = session.record.tls = tls.established(sock)
+    return sock
+
+
+def _server_first(session: Session, accept: TlsAccept, backend: Backend) -> bool:
+    """Is what the client is answered the server's to choose?"""
+    facts = session.learn()
+    wishes = isinstance(facts.hello, ClientHello) and bool(facts.hello.alpn)
+    return wishes and not accept.alpn and any(one.tls is not None and one.tls.alpn is None for one in backend.servers)
+
+
+def _drop(session: Session, server: int | ssl.SSLSocket) -> None:
+    if isinstance(server, ssl.SSLSocket):
+        tls.abandon(session, server)
+    else:
+        session.worker.loop.close(server)
