@@ -102,7 +102,8 @@ def _json(node: str) -> Make:
         backend, server, captures = r.backend, r.server, r.captures
         return (
             f'{{"time":"{clock(r.wall)}Z",{machine}"id":{r.id},'
-            f'"client":{quote(endpoint(r.client_host, r.client_port))},"listener":{quote(r.listener.name)},'
+            f'"client":{quote(endpoint(r.client_host, r.client_port))}{_proxied(r)},'
+            f'"listener":{quote(r.listener.name)},'
             f'"local":{quote(endpoint(r.local_host, r.local_port)) if r.local_host else "null"},'
             f'"sni":{optional(r.sni)},"alpn":{optional(r.alpn)},"rule":{optional(r.route)},'
             f'"backend":{quote(backend.name) if backend else "null"},'
@@ -120,6 +121,10 @@ def _json(node: str) -> Make:
             f',"protocol":"{ask.protocol}","target":{quote(endpoint(ask.host, ask.port))},"user":{optional(ask.user)},'
             f'"via":{optional(ask.via)},"tls":{optional(ask.tls)},"error":{optional(ask.error)}'
         )
+
+    def _proxied(r: Record) -> str:
+        peer = f',"peer":{quote(endpoint(*r.peer))}' if r.peer else ""
+        return f'{peer},"unique_id":{quote(r.unique_id)}' if r.unique_id else peer
 
     def _captured(captures: list[str | None]) -> str:
         return f',"captures":[{",".join(["null" if one is None else quote(one) for one in captures])}]'

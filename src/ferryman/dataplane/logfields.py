@@ -254,7 +254,7 @@ def _lines(flags: Flags) -> Getter:
 ALIASES: Final[dict[str, Callable[[Flags], Getter]]] = {
     "B": _number(lambda r: _unfinished(r.bytes_out, r)),
     "H": _name(lambda r: os.uname().nodename),
-    "ID": _name(lambda r: ""),  # as where no unique-id-format is set
+    "ID": _name(lambda r: r.unique_id),  # of the PROXY header; else as where no unique-id-format is set
     "ST": _number(lambda r: 0),
     "T": _date(_utc_time),
     "Tc": _number(lambda r: r.connect_ms),
@@ -326,6 +326,8 @@ _FACTS: Final[dict[str, Callable[[Record], str | int | None]]] = {
     "local_address": lambda r: r.local_host or None,
     "local_port": lambda r: r.local_port if r.local_host else None,
     "path": lambda r: r.path,
+    "peer_address": lambda r: r.peer[0] if r.peer else r.client_host,
+    "peer_port": lambda r: r.peer[1] if r.peer else r.client_port,
     "protocol": lambda r: r.ask.protocol if r.ask else None,
     "reason": lambda r: r.reason,
     "retries": lambda r: r.retries,
