@@ -229,6 +229,25 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where connections to a server come from. `client`: "" `address`, "address" the client's, "port" with its port.
+
+    With `client`, `address` is for connections that no client is behind (health checks, clients of Unix sockets).
+    """
+
+    address: str = ""  # numeric; "": the kernel's choice
+    port: int = 0  # 0: any
+    client: str = ""
+    foreign: bool = False  # `address` is none of this machine's
+    interface: str = ""  # to leave by; "": whatever routes say
+
+    @property
+    def transparent(self) -> bool:
+        """Does it need the right to use addresses that this machine does not have?"""
+        return self.foreign or bool(self.client)
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One place a connection can go. `id` indexes Plan.servers and, with the worker, its state."""
 
@@ -243,6 +262,7 @@ class Server:
     check: Check | None = None
     disabled: bool = False  # starts in maintenance
     close_on_down: bool = False  # end its tunnels when checks mark it down
+    source: Source | None = None  # where connections to it come from; None: the kernel's choice
     send_proxy: SendProxy | None = None
     tls: TlsConnect | None = None  # None: the stream is handed on as it is
 
@@ -334,6 +354,7 @@ class Listener:
     max_connections: int = 0  # 0: no limit of its own
     backlog: int = 0  # 0: the system's
     keepalive: bool = False  # SO_KEEPALIVE towards clients
+    transparent: str = ""  # clients are on their way elsewhere, and a firewall rule sends them here: tproxy, redirect
     pages: Pages | None = None
     connect: Connect | None = None  # of mode "connect"
     receive_proxy: ReceiveProxy | None = None
@@ -388,6 +409,16 @@ class Plan:
                 return backend
         return None
 
+    @property
+    def transparent_out(self) -> bool:
+        """Do workers connect from addresses that this machine does not have?"""
+        return any(server.source is not None and server.source.transparent for server in self.servers)
+
+    @property
+    def transparent_in(self) -> bool:
+        """Are there listeners that take connections to other machines as they are?"""
+        return any(listener.transparent == "tproxy" for listener in self.listeners)
+
 
 __all__ = [
     "Access",
@@ -414,6 +445,7 @@ __all__ = [
     "SendProxy",
     "Server",
     "Settings",
+    "Source",
     "Through",
     "TlsAccept",
     "TlsCase",

@@ -38,6 +38,7 @@ def test_json_fields() -> None:
     record = Record(plan.listeners[0], "192.0.2.7", 40312, 0.0, 0.0)
     record.captures = [None]
     record.ask = Ask("connect", "api.example.org", 443)
+    record.original = ("198.51.100.7", 443)
     line = json.loads(compile_format("json", "here")(record))
     assert first_column("JSON") == fields(line)
 

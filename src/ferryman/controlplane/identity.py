@@ -1,7 +1,8 @@
 """Which user ferryman becomes, and what it keeps of root's powers.
 
 Used by the supervisor, once, after everything that needs root is open. The supervisor keeps two capabilities: binding
-low ports (a reload may add one) and chroot (for workers it starts later); workers keep none.
+low ports (a reload may add one) and chroot (for workers it starts later); workers keep none. Where addresses of other
+machines are used, those who use them keep the one capability for that.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferryman.dataplane import privileges
 from ferryman.errors import StartError
-from ferryman.plan import RuntimeSocket, Settings
+from ferryman.plan import Plan, RuntimeSocket, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Identity:
     uid: int | None = None
     gid: int | None = None
 
-    def assume(self, *own: str) -> None:
-        """Become it, taking the files `own` along. Does nothing unless root. Raises StartError."""
+    def assume(self, *own: str, keep: Sequence[int] = ()) -> None:
+        """Become it, taking the files `own` along, and capabilities. Does nothing unless root. Raises StartError."""
         if os.geteuid() != 0 or (self.uid is None and self.gid is None):
             return
         uid, gid = self.uid or 0, self.gid if self.gid is not None else os.getgid()
@@ -32,7 +34,7 @@ class Identity:
             for path in own:
                 os.chown(path, uid, gid)
             if uid:
-                privileges.become(uid, gid, (privileges.NET_BIND_SERVICE, privileges.SYS_CHROOT))
+                privileges.become(uid, gid, (privileges.NET_BIND_SERVICE, privileges.SYS_CHROOT, *keep))
             else:
                 os.setgroups([gid])
                 os.setresgid(gid, gid, gid)
@@ -56,6 +58,13 @@ def resolve(settings: Settings) -> Identity:
     if settings.group:
         gid = _group(settings.group)
     return Identity(uid, gid)
+
+
+def demand_kept(plan: Plan, kept: Sequence[int]) -> None:
+    """Raise StartError where a new plan needs what workers have given up: `kept` is what they have not."""
+    if plan.transparent_out and not kept and os.geteuid() != 0:
+        message = "connecting from the addresses of clients needs CAP_NET_RAW or CAP_NET_ADMIN, which workers gave up"
+        raise StartError(f"{message} when they began; start ferryman anew")
 
 
 def hand_over(spec: RuntimeSocket) -> None:

@@ -17,7 +17,7 @@ from ferryman.plan import Address, Plan
 
 Path = tuple[str | int, ...]
 
-_SETGID, _SETUID, _SYS_CHROOT = 6, 7, 18
+_SETGID, _SETUID, _NET_ADMIN, _NET_RAW, _SYS_CHROOT = 6, 7, 12, 13, 18
 """capabilities(7)"""
 _NOBODY: Final = "say --set global.{0}=NAME for another one, or --set global.{0}= for none"
 
@@ -48,11 +48,26 @@ def denied(plan: Plan) -> list[Lack]:
         ("chroot", settings.chroot, bool(settings.chroot), _SYS_CHROOT, "lock itself into"),
     )
     held = _capabilities()
-    return [
+    unseen = [] if held >> _NET_ADMIN & 1 or held >> _NET_RAW & 1 else list(_transparent(plan))
+    return unseen + [
         Lack(("global", key), f"only root can {what} {value}", f"run it as root, or say --set global.{key}=")
         for key, value, needed, capability, what in wanted
         if value and needed and not held >> capability & 1
     ]
+
+
+def _transparent(plan: Plan) -> Iterator[Lack]:
+    """What uses addresses that this machine does not have."""
+    hint = "run it as root, or let its service keep one: AmbientCapabilities=CAP_NET_RAW"
+    needs = "needs CAP_NET_RAW or CAP_NET_ADMIN"
+    for listener in plan.listeners:
+        if listener.transparent == "tproxy":
+            message = f"listener {listener.name} takes connections to other machines, which {needs}"
+            yield Lack(("listeners", listener.name, "transparent"), message, hint)
+    for backend in plan.backends:
+        if any(server.source is not None and server.source.transparent for server in backend.servers):
+            message = f"backend {backend.name} connects from addresses of other machines, which {needs}"
+            yield Lack(("backends", backend.name), message, hint)
 
 
 def _names(plan: Plan) -> Iterator[Lack]:

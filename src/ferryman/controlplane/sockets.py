@@ -11,9 +11,13 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ferryman.errors import StartError
 from ferryman.plan import Address, Listener, Plan
+
+_IP_TRANSPARENT: Final = 19  # linux/in.h, in6.h; the socket module has no names for these
+_IPV6_TRANSPARENT: Final = 75
 
 Key = str
 """An address as text, the same over all plans: what a socket is known by."""
@@ -48,10 +52,16 @@ class Sockets:
         fresh: dict[Key, socket.socket] = {}
         problems: list[str] = []
         for key, (address, listener) in wanted(plan).items():
-            if key in self.open:
-                continue
+            transparent = listener.transparent == "tproxy"
+            sock = self.open.get(key) or self._inherited.get(key)
             try:
-                fresh[key] = self._inherited.get(key) or bind(address, listener.backlog)
+                if sock is None:
+                    fresh[key] = bind(address, listener.backlog, transparent)
+                    continue
+                if transparent:  # harmless before the plan counts: it lets more in, which nothing sends here as yet
+                    set_transparent(sock, True)
+                if key not in self.open:
+                    fresh[key] = sock
             except OSError as error:
                 problems.append(f"listener {listener.name}: cannot listen on {key}: {why(error, address)}")
         if problems:
@@ -76,6 +86,8 @@ class Sockets:
             self.open[key].listen(listener.backlog or socket.SOMAXCONN)
             # accepted sockets inherit it
             self.open[key].setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, listener.keepalive)
+            if listener.transparent != "tproxy":
+                set_transparent(self.open[key], False)
 
     def close(self) -> None:
         for key in list(self.open):
@@ -92,21 +104,21 @@ class Sockets:
                 return  # gone, or not ours to remove any more (root was dropped): harmless, the next start replaces it
 
 
-def bind(address: Address, backlog: int) -> socket.socket:
-    """A listening, non-blocking socket. Raises OSError.
+def bind(address: Address, backlog: int, transparent: bool = False) -> socket.socket:
+    """A listening, non-blocking socket; `transparent`: also for addresses of other machines. Raises OSError.
 
     All addresses of both families are those of IPv4 on a machine that has no IPv6.
     """
     try:
-        return _bind(address, backlog)
+        return _bind(address, backlog, transparent)
     except OSError as error:
         both = address.host == "::" and not address.v6only
         if not both or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
-    return _bind(Address("inet", "0.0.0.0", address.port), backlog)
+    return _bind(Address("inet", "0.0.0.0", address.port), backlog, transparent)
 
 
-def _bind(address: Address, backlog: int) -> socket.socket:
+def _bind(address: Address, backlog: int, transparent: bool) -> socket.socket:
     family = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}.get(address.family, socket.AF_UNIX)
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -121,12 +133,22 @@ def _bind(address: Address, backlog: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.v6only))
+            if transparent:
+                set_transparent(sock, True)
             sock.bind((address.host, address.port))
         sock.listen(backlog or socket.SOMAXCONN)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def set_transparent(sock: socket.socket, on: bool) -> None:
+    """Whether it takes connections to addresses of other machines (IP_TRANSPARENT, ip(7)). Raises OSError."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, on)
+    elif sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, on)
 
 
 def _undo(sock: socket.socket) -> None:
@@ -190,6 +212,8 @@ def why(error: OSError, address: Address) -> str:
         return "the address is in use by another process (ss -ltnp shows which)"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have that address (ip address shows those it has)"
+    if error.errno == errno.EPERM:
+        return "taking connections to other machines (transparent) needs root, CAP_NET_RAW or CAP_NET_ADMIN"
     if address.family == "unix" and error.errno == errno.ENOENT:
         return "its folder does not exist"
     return error.strerror or str(error)

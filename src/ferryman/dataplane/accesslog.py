@@ -113,7 +113,8 @@ def _json(node: str) -> Make:
             f'"ended_by":{optional(ended_by(r))},"how":{optional(r.how)},"reason":{optional(r.reason)},'
             f'"code":"{r.code}","path":"{r.path}","retries":{r.retries},'
             f'"redispatched":{"true" if r.redispatched else "false"}'
-            f"{_captured(captures) if captures else ''}{_asked(r.ask) if r.ask else ''}}}"
+            f"{_captured(captures) if captures else ''}{_asked(r.ask) if r.ask else ''}"
+            f"{_original(*r.original) if r.original else ''}}}"
         )
 
     def _asked(ask: Ask) -> str:
@@ -125,6 +126,9 @@ def _json(node: str) -> Make:
     def _proxied(r: Record) -> str:
         peer = f',"peer":{quote(endpoint(*r.peer))}' if r.peer else ""
         return f'{peer},"unique_id":{quote(r.unique_id)}' if r.unique_id else peer
+
+    def _original(host: str, port: int) -> str:
+        return f',"original":{quote(endpoint(host, port))}'
 
     def _captured(captures: list[str | None]) -> str:
         return f',"captures":[{",".join(["null" if one is None else quote(one) for one in captures])}]'

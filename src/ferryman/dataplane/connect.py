@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import errno as names
 import os
+import socket
 from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import fdio
 from ferryman.dataplane.generation import Target
+from ferryman.dataplane.logfields import endpoint
 from ferryman.dataplane.loop import EDGE, ERR, OUT, SCARCE, suspend
+from ferryman.plan import Source
 
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
 STAGGER: Final = 0.25  # seconds before the next address of a name is tried as well (RFC 8305 section 5)
+
+Origin = tuple[str, int, bool, str]
+"""Where a connection comes from, as fdio.connect_from has it: address, port, whether it is foreign, interface."""
+
+ORIGIN: Final = (names.EPERM, names.EADDRNOTAVAIL, names.EADDRINUSE, names.ENODEV)
+"""What may be wrong with an origin. EADDRNOTAVAIL: not this machine's, or all its ports are in use."""
 
 
 class Attempt:
@@ -59,18 +68,26 @@ class Failure(Exception):  # noqa: N818 - an outcome of trying, not an error of 
 
 
 async def connect_to(
-    session: Session, name: str, targets: Sequence[Target], port: int, timeout: float | None, keepalive: bool
+    session: Session,
+    name: str,
+    targets: Sequence[Target],
+    port: int,
+    timeout: float | None,
+    keepalive: bool,
+    source: Source | None = None,
 ) -> int:
     """A connection to the first of some addresses that answers; the loop watches it. Raises Failure.
 
-    `name` is what messages call the other side. Once connected, `session.server_mask` is what epoll told of it.
+    `name` is what messages call the other side, `source` where the connection is to come from. Once connected,
+    `session.server_mask` is what epoll told of it.
     """
     worker, record = session.worker, session.record
     since = worker.loop.now
     limit = since + timeout if timeout is not None else inf
     attempts: list[Attempt] = []
     failure: Failure | None = None
-    pending = list(targets)
+    origin = _origin(session, source) if source is not None else None
+    pending = list(targets) if origin is None else _reachable(name, targets, origin)
     next_start = since
     try:
         while True:
@@ -78,9 +95,9 @@ async def connect_to(
             if pending and (not attempts or now >= next_start):
                 next_start = now + STAGGER
                 try:
-                    attempts.append(_begin(session, pending.pop(0), port, keepalive))
+                    attempts.append(_begin(session, pending.pop(0), port, keepalive, origin))
                 except OSError as error:
-                    failure = _failed(name, error.errno or 0)
+                    failure = _failed(name, error.errno or 0, origin)
                     if error.errno in SCARCE:
                         worker.carrier.pipes.empty()
                     continue
@@ -115,9 +132,28 @@ async def connect_to(
             worker.loop.close(attempt.fd)
 
 
-def _begin(session: Session, target: Target, port: int, keepalive: bool) -> Attempt:
+def _origin(session: Session, source: Source) -> Origin:
+    """Where this session's connection comes from. A client of a Unix socket has no address to lend."""
+    record = session.record
+    if source.client and record.client_host != "unix":
+        return record.client_host, record.client_port if source.client == "port" else 0, True, source.interface
+    return source.address, source.port, source.foreign, source.interface
+
+
+def _reachable(name: str, targets: Sequence[Target], origin: Origin) -> list[Target]:
+    """Those of the origin's family. Raises Failure if there is none."""
+    host = origin[0]
+    wanted = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = [target for target in targets if target[0] == wanted] if host else list(targets)
+    if not found:
+        kinds = ("IPv4", "IPv6") if wanted == socket.AF_INET else ("IPv6", "IPv4")
+        raise Failure("SC", f"{name}: cannot be reached from {kinds[0]} address {host}, it is at an {kinds[1]} address")
+    return found
+
+
+def _begin(session: Session, target: Target, port: int, keepalive: bool, origin: Origin | None) -> Attempt:
     family, host = target
-    fd, _ = fdio.connect(family, host, port)
+    fd, _ = fdio.connect(family, host, port) if origin is None else fdio.connect_from(family, host, port, *origin)
     attempt = Attempt(session, fd)
     try:
         if keepalive:
@@ -129,8 +165,12 @@ def _begin(session: Session, target: Target, port: int, keepalive: bool) -> Atte
     return attempt
 
 
-def _failed(name: str, errno: int) -> Failure:
+def _failed(name: str, errno: int, origin: Origin | None = None) -> Failure:
     text = os.strerror(errno) if errno else "connection failed"
+    if origin is not None and errno in ORIGIN:
+        why = ", which takes CAP_NET_RAW or CAP_NET_ADMIN" if origin[2] and errno == names.EPERM else ""
+        where = endpoint(*origin[:2]) if origin[0] else f"interface {origin[3]}"
+        return Failure("RC", f"{name}: cannot be reached from {where}{why}: {text}", errno)
     if errno in SCARCE or errno == names.EADDRNOTAVAIL:
         return Failure("RC", f"out of resources while connecting to {name}: {text}", errno)
     if errno == names.ETIMEDOUT:

@@ -71,7 +71,7 @@ class Door:
                 return
             fd, host, port = accepted
             session = Session(worker, listener, fd, host, port)
-            if self.local is not None:
+            if self.local is not None and not listener.transparent:
                 session.record.local_host, session.record.local_port = self.local
             worker.begin(session)
 

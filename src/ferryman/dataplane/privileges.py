@@ -1,7 +1,8 @@
 """Giving up what is no longer needed: root, the view of the file system, capabilities.
 
-Used by workers (which keep nothing) and by the supervisor (which keeps what binding ports and confining new workers
-needs). Linux only: prctl(2), capabilities(7). Looks no names up: users and groups come as numbers.
+Used by workers (which keep nothing, or the right to use addresses that this machine does not have) and by the
+supervisor (which keeps what binding ports and confining new workers needs). Linux only: prctl(2), capabilities(7).
+Looks no names up: users and groups come as numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 NET_BIND_SERVICE: Final = 10
 NET_ADMIN: Final = 12
+NET_RAW: Final = 13
 SYS_CHROOT: Final = 18
 
 _PR_SET_KEEPCAPS: Final = 8
@@ -30,8 +32,22 @@ def name_process(name: str) -> None:
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
-def confine(chroot: str, uid: int | None, gid: int | None) -> None:
-    """For a worker: enter the chroot, become the user, keep no capability unless root. Raises OSError."""
+def foreign_addresses() -> tuple[int, ...]:
+    """Which of our capabilities lets us use addresses that this machine does not have; (): none.
+
+    One of two is enough (IP_TRANSPARENT, ip(7)). CAP_NET_RAW if there is the choice: the other could change routes.
+    """
+    permitted = _permitted()
+    return next(((one,) for one in (NET_RAW, NET_ADMIN) if permitted >> one & 1), ())
+
+
+def confine(chroot: str, uid: int | None, gid: int | None, keep: Iterable[int] = ()) -> None:
+    """For a worker: enter the chroot, become the user. Of the capabilities it has those in `keep` remain, or all if it
+    stays root. Raises OSError."""
+    permitted = _permitted()
+    kept = [capability for capability in keep if permitted >> capability & 1]
+    if kept:
+        _prctl(_PR_SET_KEEPCAPS, 1)
     if chroot:
         os.chroot(chroot)
         os.chdir("/")
@@ -42,7 +58,7 @@ def confine(chroot: str, uid: int | None, gid: int | None) -> None:
     if uid is not None:
         os.setresuid(uid, uid, uid)
     if os.geteuid() != 0:
-        set_capabilities(())
+        set_capabilities(kept)
 
 
 def become(uid: int, gid: int, keep: Iterable[int]) -> None:

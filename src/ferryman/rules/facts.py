@@ -116,6 +116,9 @@ class Facts:
 
     tls: Tls | Missing = ABSENT  # ABSENT: the client's TLS is not terminated; UNKNOWN: not yet
 
+    original_address: str | Missing = ABSENT  # where the client wanted to go, before a firewall rule sent it here
+    original_port: int | Missing = ABSENT
+
     # of an explicit proxy; ABSENT in mode tcp
     user: str | Missing = ABSENT  # UNKNOWN: there are users, and no valid credentials have come
     method: str | Missing = ABSENT  # of HTTP

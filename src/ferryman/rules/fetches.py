@@ -292,6 +292,10 @@ FETCHES: Final[dict[str, Fetch]] = {
     ),
     "proxy_authority": Fetch("string", "address", _proxy_text(0x02), "the host name in the PROXY header"),
     "proxy_unique_id": Fetch("string", "address", _proxy_text(0x05), "the connection's ID in the PROXY header"),
+    "original_address": Fetch(
+        "address", "address", lambda f: f.original_address, "the address a client sent here by a firewall rule wanted"
+    ),
+    "original_port": Fetch("integer", "address", lambda f: f.original_port, "the port it wanted"),
     "listener": Fetch("string", "address", lambda f: f.listener, "the listener's name"),
     "sni": Fetch("string", "bytes", _sni, "the server name a TLS client asks for, as it sent it"),
     "hello_type": Fetch("integer", "bytes", _hello_type, "1 once a whole TLS ClientHello is there"),

@@ -9,14 +9,17 @@ import socket
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from plans import make_plan, server
 
 from ferryman.controlplane import identity
 from ferryman.controlplane.identity import Identity
+from ferryman.dataplane import privileges
 from ferryman.errors import StartError
-from ferryman.plan import Address, RuntimeSocket, Settings
+from ferryman.plan import Address, RuntimeSocket, Settings, Source
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -54,6 +57,23 @@ def test_root_becomes_the_user_and_takes_files_along(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [f"{(12345,) * 3} {(12346,) * 3} [12346]", "12345"]
     owner = os.stat(tmp_path / "control")
     assert (owner.st_uid, owner.st_gid) == (12345, 12346)
+
+
+def test_a_plan_that_needs_what_workers_gave_up_asks_for_a_new_start() -> None:
+    plain = make_plan([], {"app": [server("s1")]})
+    foreign = make_plan([], {"app": [replace(server("s1"), source=Source(client="address"))]})
+    identity.demand_kept(foreign, (privileges.NET_RAW,))
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setresuid(65534, 65534, 65534)
+            identity.demand_kept(plain, ())
+            identity.demand_kept(foreign, ())
+        except StartError as error:
+            os._exit(0 if "start ferryman anew" in str(error) else 2)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @root

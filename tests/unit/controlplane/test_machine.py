@@ -5,13 +5,14 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plans import listener, make_plan
+from plans import listener, make_plan, server
 
 from ferryman.controlplane.machine import denied, lacks
-from ferryman.plan import Address, Plan, RuntimeSocket, Settings
+from ferryman.plan import Address, Plan, RuntimeSocket, Settings, Source
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -60,6 +61,22 @@ def test_listeners() -> None:
     (lack,) = lacks(make_plan([listener("web", bind=doors)], {}))
     assert lack.path == ("listeners", "web", "bind", 1)
     assert "no folder /no/such for the socket /no/such/door" in lack.message
+
+
+def test_addresses_of_other_machines_need_a_capability() -> None:
+    inwards = listener("web", transparent="tproxy")
+    outwards = replace(server("s1"), source=Source(client="address"))
+    found = make_plan([inwards, listener("b", transparent="redirect")], {"app": [outwards], "x": [server("s2")]})
+    if os.geteuid() == 0:
+        assert denied(found) == []
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setresuid(65534, 65534, 65534)
+        lacking = denied(found)
+        right = [lack.path for lack in lacking] == [("listeners", "web", "transparent"), ("backends", "app")]
+        os._exit(0 if right and all("CAP_NET_RAW or CAP_NET_ADMIN" in str(lack) for lack in lacking) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_rights() -> None:

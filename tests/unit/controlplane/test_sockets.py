@@ -114,6 +114,42 @@ def test_settings_that_accepted_sockets_inherit(owned: Sockets, wanted_alive: bo
     assert not sock.getblocking()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may listen for other machines")
+@pytest.mark.parametrize(("host", "family", "option"), [("0.0.0.0", "inet", (0, 19)), ("::", "inet6", (41, 75))])
+def test_taking_what_is_for_other_machines_comes_and_goes_with_the_plan(
+    owned: Sockets, host: str, family: str, option: tuple[int, int]
+) -> None:
+    bind = Address(family, host, free_port())
+    take(owned, at(bind, transparent="tproxy"))
+    (sock,) = owned.open.values()
+    assert sock.getsockopt(*option) == 1
+    take(owned, at(bind, transparent="redirect"))
+    assert sock.getsockopt(*option) == 0
+    take(owned, at(bind, transparent="tproxy"))
+    assert list(owned.open.values()) == [sock], "it stayed open all the time"
+    assert sock.getsockopt(*option) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may listen for other machines")
+def test_listening_at_an_address_of_another_machine(owned: Sockets) -> None:
+    take(owned, at(tcp(host="203.0.113.9", port=443), transparent="tproxy"))
+    (sock,) = owned.open.values()
+    assert sock.getsockname() == ("203.0.113.9", 443)
+
+
+def test_who_may_not_take_what_is_for_others_is_told_what_it_needs() -> None:
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setresuid(65534, 65534, 65534)
+        try:
+            Sockets().prepare(at(tcp(free_port()), transparent="tproxy"))
+        except StartError as error:
+            os._exit(0 if "needs root, CAP_NET_RAW or CAP_NET_ADMIN" in str(error) else 2)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_ipv6_alone_or_with_ipv4(owned: Sockets) -> None:
     both, alone = free_port(), free_port()
     take(owned, at(Address("inet6", "::", both), Address("inet6", "::", alone, v6only=True)))

@@ -103,6 +103,12 @@ def test_json_of_a_connection_that_came_nowhere() -> None:
     assert (told["ended_by"], told["times"]["queue"]) == ("proxy", -1)
 
 
+def test_json_tells_where_an_intercepted_client_was_on_its_way_to() -> None:
+    form = compile_format("json")
+    assert json.loads(form(record(original=("2001:db8::1", 443))))["original"] == "[2001:db8::1]:443"
+    assert "original" not in json.loads(form(record()))
+
+
 @pytest.mark.parametrize(
     ("code", "who"),
     [("CD", "client"), ("cD", "client"), ("SD", "server"), ("sC", "server"), ("K-", "proxy"), ("--", None)],

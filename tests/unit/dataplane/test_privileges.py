@@ -81,6 +81,24 @@ def test_a_worker_of_an_ordinary_user_keeps_nothing_either() -> None:
 
 
 @root
+def test_a_worker_keeps_what_foreign_addresses_need(tmp_path: Path) -> None:
+    """Started by root, and started by a supervisor that is somebody else already."""
+    keep = "keep = privileges.foreign_addresses()\n"
+    for before in ("", "privileges.become(12345, 12345, (privileges.NET_BIND_SERVICE, *keep))\n"):
+        left = after(keep + before + "privileges.confine('', 12345, 12346 * 0 + 12345, keep)\nreport(keep=keep)")
+        assert left["keep"] == [privileges.NET_RAW], "the lesser one of two"
+        assert left["CapPrm"] == left["CapEff"] == 1 << privileges.NET_RAW
+        assert left["uid"] == [12345] * 3
+
+
+@root
+def test_either_capability_will_do_for_foreign_addresses() -> None:
+    for held, found in (("NET_ADMIN", [12]), ("NET_RAW", [13]), ("SYS_CHROOT", [])):
+        code = f"privileges.set_capabilities([privileges.{held}])\nreport(found=privileges.foreign_addresses())"
+        assert after(code)["found"] == found
+
+
+@root
 def test_what_cannot_be_had_is_an_error() -> None:
     code = "privileges.become(12345, 12345, ())\n"
     for attempt in ("privileges.confine('/', None, None)", "privileges.set_capabilities([privileges.NET_ADMIN])"):
