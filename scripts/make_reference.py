@@ -25,9 +25,13 @@ SECTIONS = {
     "CheckSettings": "check",
     "RuleSettings": "connection and inspect",
     "RouteSettings": "routes and server_rules",
+    "TlsCaseSettings": "listeners.NAME.tls",
+    "CertificateSettings": "certificates",
+    "ClientCertificateSettings": "clients",
+    "TlsServerSettings": "tls of backends and servers",
     "ConnectSettings": "connect",
     "AccessSettings": "access",
-    "TlsSettings": "tls",
+    "TlsSettings": "connect.tls",
     "BumpSettings": "bump",
     "LearnSettings": "learn",
     "ViaSettings": "connect.via",
@@ -178,7 +182,7 @@ def _type(value: dict[str, Any]) -> str:
     if alternatives := value.get("anyOf") or value.get("oneOf"):
         return " or ".join(dict.fromkeys(_type(each) for each in alternatives if each.get("type") != "null"))
     if "enum" in value:
-        return ", ".join(value["enum"]) if len(value["enum"]) <= 8 else f"{value['enum'][0]} … {value['enum'][-1]}"
+        return ", ".join(map(str, value["enum"])) if len(value["enum"]) <= 8 else f"{value['enum'][0]} … {value['enum'][-1]}"
     kind = value.get("type")
     if kind == "array":
         inner = _type(value["items"])

@@ -33,6 +33,7 @@ def compile_plan(document: Document, configuration: Configuration, diagnostics: 
     _refuse_shared_addresses(listeners, report)
     _warn_of_unused(configuration, backends, listeners, report)
     _warn_of_scopes(listeners, backends, report)
+    _warn_of_names_received(configuration, listeners, report)
     if diagnostics.errors > before:
         return None
     return Plan(
@@ -66,6 +67,7 @@ def _settings(settings: GlobalSettings, log: tuple[LogTarget, ...]) -> Settings:
             for socket in settings.runtime_sockets
         ),
         runtime_timeout=settings.runtime_timeout,
+        ticket_rotation=settings.ticket_rotation,
         drain_timeout=settings.drain_timeout,
         node=settings.node or os.uname().nodename,
         log=log,
@@ -132,6 +134,26 @@ def _warn_of_unused(
     for name in configuration.backends:
         if name in backends and name not in used:
             report.warning(("backends", name), f"nothing leads to backend {name}", "name it in a listener's `to`")
+
+
+def _warn_of_names_received(configuration: Configuration, listeners: Sequence[Listener], report: Report) -> None:
+    """Servers that are to be asked for the name that the client asked for, where nobody looks at what it sends."""
+    for name, settings in configuration.backends.items():
+        path: Path = ("backends", name)
+        entries = [((*path, "tls"), settings.tls)]
+        entries += [((*path, "servers", n, "tls"), each.tls) for n, each in enumerate(settings.servers) if each.tls]
+        for at, tls in entries:
+            if isinstance(tls, bool) or tls is None or tls.server_name != "received":
+                continue
+            blind = next((each for each in listeners if not each.needs_hello and _may_lead(each, name)), None)
+            if blind is not None:
+                message = f"no name is ever received: listener {blind.name} does not look at what clients send"
+                report.warning((*at, "server_name"), message, "let a rule there ask for sni, or write the name")
+
+
+def _may_lead(listener: Listener, backend: str) -> bool:
+    """Unless a route of it computes names."""
+    return listener.default_backend == backend or any(route.backend == backend for route in listener.routes)
 
 
 def _warn_of_scopes(listeners: Sequence[Listener], backends: dict[str, Backend], report: Report) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ferryman.config.compile_rules import compile_routes, compile_tests, refuse_target_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
+from ferryman.config.compile_tlsconnect import compile_tls_connect
 from ferryman.config.model import BackendSettings, CheckSettings, ServerSettings, parse_balance
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
@@ -73,6 +74,8 @@ def _server(
     settings: ServerSettings, backend: BackendSettings, backend_name: str, path: Path, id: int, report: Report
 ) -> Server:
     check = backend.check if settings.check is None else settings.check
+    own = settings.tls is not None
+    tls, tls_path = (settings.tls, (*path, "tls")) if own else (backend.tls, (*path[:-2], "tls"))
     return Server(
         id=id,
         name=settings.name or str(settings.address),
@@ -85,6 +88,7 @@ def _server(
         check=_check(check, settings.address, backend, path, report),
         disabled=settings.disabled,
         close_on_down=settings.close_on_down,
+        tls=compile_tls_connect(tls, settings.address, tls_path, report),
     )
 
 

@@ -15,14 +15,16 @@ from ferryman.config.compile_rules import (
     compile_rules,
     compile_tests,
     refuse_target_facts,
+    rules_need_handshake,
     rules_read_bytes,
     warn_of_unreachable,
 )
+from ferryman.config.compile_tlsaccept import check_handshake, compile_tls_cases
 from ferryman.config.model import ListenerSettings, PagesSettings
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
 from ferryman.plan import Backend, Listener, LogTarget, Pages
-from ferryman.rules.decision import Action, Route
+from ferryman.rules.decision import Action, Route, Rule
 
 _INSPECT_TIMEOUT: Final = 5.0  # seconds; where a rule needs the client's first bytes and nothing else is said
 
@@ -47,14 +49,21 @@ def compile_listener(
         if rules_read_bytes([rule]):
             message = "a rule of `connection` cannot wait for what the client sends"
             report.error((*path, "connection", number), message, "move it to `inspect`")
+        elif rules_need_handshake([rule]):
+            message = "a rule of `connection` cannot wait for a handshake"
+            report.error((*path, "connection", number), message, "move it to `inspect`")
     for key, entries in (("connection", connection), ("inspect", inspect), ("routes", routes)):
         warn_of_unreachable(entries, (*path, key), report)
         refuse_target_facts(entries, (*path, key), report)
     default = name if has_own_servers(settings) else settings.to
     reached = _resolve(settings, path, routes, default, backends, report)
     server_rules = [rule for backend in reached for rule in backend.server_rules]
-    needs_hello = rules_read_bytes(inspect) or rules_read_bytes(routes) or rules_read_bytes(server_rules)
     mode = mode_of(settings)
+    tls = compile_tls_cases(settings.tls, (*path, "tls"), tests, mode, report)
+    rules: list[Rule | Route] = [*inspect, *routes, *server_rules]
+    needs_hello = bool(tls) or rules_read_bytes(rules)
+    if rules_need_handshake(rules):
+        check_handshake(tls, reached, path, report)
     return Listener(
         id=id,
         name=name,
@@ -77,6 +86,7 @@ def compile_listener(
         keepalive=settings.keepalive,
         pages=_pages(settings.pages or PagesSettings()) if mode == "pages" else None,
         connect=compile_connect(settings, path, tests, report) if mode == "connect" else None,
+        tls=tls,
     )
 
 

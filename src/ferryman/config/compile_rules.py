@@ -94,6 +94,11 @@ def rules_read_bytes(rules: Sequence[Rule | Route]) -> bool:
     return any(expression.needs == "bytes" for rule in rules for expression in _expressions(rule))
 
 
+def rules_need_handshake(rules: Sequence[Rule | Route]) -> bool:
+    """Does any of them need what a handshake with the client has come to?"""
+    return any(expression.needs == "handshake" for rule in rules for expression in _expressions(rule))
+
+
 def refuse_facts(
     rules: Sequence[Conditional], path: Path, needs: Container[Needs], message: str, hint: str, report: Report
 ) -> None:

@@ -12,6 +12,7 @@ import yaml
 from ferryman.config.dialects.native import resolve
 from ferryman.config.model import Configuration
 from ferryman.config.model_connect import shortened
+from ferryman.config.model_tls import shortened_cases, shortened_server
 
 
 def emit(configuration: Configuration) -> str:
@@ -25,6 +26,8 @@ def emit(configuration: Configuration) -> str:
         _shorten_logs(listener)
         listener["bind"] = listener["bind"][0] if len(listener["bind"]) == 1 else listener["bind"]
         _shorten_servers(listener)
+        if "tls" in listener:
+            listener["tls"] = shortened_cases(listener["tls"])
         for rule in listener.get("connect", {}).get("via", []):
             rule["through"] = shortened(rule["through"])
         if "backend" in listener:
@@ -42,6 +45,11 @@ def _shorten(entries: list[dict[str, Any]], key: str) -> list[Any]:
 
 
 def _shorten_servers(section: dict[str, Any]) -> None:
+    for each in section.get("servers", []):
+        if "tls" in each:
+            each["tls"] = shortened_server(each["tls"])
+    if isinstance(section.get("tls"), bool | dict):
+        section["tls"] = shortened_server(section["tls"])
     if "servers" in section:
         section["servers"] = _shorten(section["servers"], "address")
     if "via" in section:

@@ -25,6 +25,7 @@ from pydantic import (
 
 from ferryman.config.fields import Condition, Interval, Seconds, Section, one_or_list, text_for
 from ferryman.config.model_connect import ConnectSettings, Through
+from ferryman.config.model_tls import TlsCases, TlsServer
 from ferryman.config.values import (
     parse_connect_address,
     parse_listen_address,
@@ -183,6 +184,8 @@ class GlobalSettings(Section):
     """sockets for HAProxy's runtime commands (show stat, set server, …)"""
     runtime_timeout: Seconds = 10.0
     """a runtime connection that is silent this long is closed"""
+    ticket_rotation: Seconds = Field(default=43200.0, ge=60)
+    """how often the key of TLS session tickets is replaced; the one before is still taken"""
     drain_timeout: Seconds | None = None
     """a graceful stop ends what is left after this long; none: it waits"""
     node: str = ""
@@ -279,6 +282,8 @@ class ServerSettings(Section):
     """start in maintenance"""
     close_on_down: bool = False
     """end its connections when it goes down"""
+    tls: TlsServer | None = None
+    """true, false, or settings of TLS with this server; default: the backend's"""
 
 
 ServerEntry = Annotated[ServerSettings, text_for("address", ServerSettings, _CONNECT_EXAMPLES)]
@@ -321,6 +326,8 @@ class BackendSettings(Section):
     """named conditions for `when` in server_rules"""
     server_rules: list[RouteSettings] = []
     """choose a server by rule: `to` names a server of this backend"""
+    tls: TlsServer = False
+    """true, false, or settings of TLS with the servers"""
     via: Through | None = None
     """other proxies on the way to the servers; default: none"""
 
@@ -376,6 +383,8 @@ class ListenerSettings(Section):
     """settings of the stats page"""
     connect: ConnectSettings | None = None
     """settings of an explicit proxy, whose clients name their target themselves"""
+    tls: TlsCases = []
+    """end the TLS of clients here; one mapping, or a list of which the first whose `when` holds decides"""
     disabled: bool = False
     """leave this listener out"""
 

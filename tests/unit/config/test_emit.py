@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.config.leaves import ca, issue, write
 
 from ferryman.config.emit import emit
 from ferryman.config.load import load
@@ -35,6 +37,7 @@ def without_places(plan: Plan) -> Plan:
             inspect=tuple(replace(rule, where="") for rule in listener.inspect),
             routes=tuple(replace(route, where="") for route in listener.routes),
             connect=None if listener.connect is None else connect_without_places(listener.connect),
+            tls=tuple(replace(case, where="") for case in listener.tls),
         )
         for listener in plan.listeners
     )
@@ -109,6 +112,51 @@ listeners: {web: {bind: "*:1", pages: {users: {a: "5", b: "true", c: "0x1f", d: 
     assert dict(again.plan.listeners[0].pages.users) == {
         "a": "5", "b": "true", "c": "0x1f", "d": "1e5", "e": "${X}", "f": "no", "g": "\n",
     }  # fmt: skip
+
+
+def test_tls_stays_as_it_is(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.pem", *issue(ca(tmp_path), ["a.example"]))
+    text = f"""\
+listeners:
+  web:
+    bind: 127.0.0.1:443
+    to: app
+    tls:
+      - when:
+          sni: '*.tunnel.example'
+        terminate: false
+      - min_version: "1.3"
+        certificates:
+          - {file}
+          - file: {file}
+            names:
+              - a.example
+        alpn:
+          - h2
+        handshake_timeout: 3s
+  short:
+    bind: 127.0.0.1:444
+    servers:
+      - address: 127.0.0.1:1
+        tls: true
+      - address: 127.0.0.1:2
+        tls:
+          server_name: none
+          certificate: {file}
+          alpn: received
+      - 127.0.0.1:3
+    tls:
+      certificates: {file}
+backends:
+  app:
+    servers:
+      - 127.0.0.1:1
+      - address: 127.0.0.1:2
+        tls: false
+    tls: true
+"""
+    assert emitted(text) == text
+    assert plan(emitted(text)) == plan(text)
 
 
 def test_an_explicit_proxy_stays_as_it_is() -> None:

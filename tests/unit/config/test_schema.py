@@ -52,6 +52,9 @@ def test_native_examples_fit(validator: jsonschema.Draft202012Validator) -> None
         "{bind: '*:1', backend: {redispatch: 3}}",
         "{bind: '*:1', connect: {users: /x, max_head: 8KiB, egress_allow: '::1', protocols: [http]}}",
         "{bind: '*:1', connect: {via: [{through: direct}, {through: ['http://a:1', ['http://b:1', {url: 'http://c:1'}]]}]}}",
+        "{bind: '*:1', tls: {certificates: /a, alpn: h2, min_version: 1.2, clients: {ca: /b}}}",
+        "{bind: '*:1', tls: [{when: {sni: a}, terminate: false}, {certificates: [/a, {file: /b, names: c}]}]}",
+        "{bind: '*:1', backend: {tls: true, servers: {address: 'a:1', tls: {alpn: received, certificate: /a}}}}",
         "{bind: '*:1', backend: {via: [direct, {url: 'http://a:1', except: x}]}}",
     ],
 )
