@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ferryman.config.compile_backend import compile_backend
 from ferryman.config.compile_listener import compile_listener, has_own_servers
 from ferryman.config.compile_log import LogTargets
+from ferryman.config.compile_proxy import warn_of_unknown_names
 from ferryman.config.model import BackendSettings, Configuration, GlobalSettings, ListenerSettings, LogSettings
 from ferryman.config.source import OVERRIDES, Diagnostics, Document, Path, Report
 from ferryman.plan import Backend, Listener, LogTarget, Plan, RuntimeSocket, Settings
@@ -33,6 +34,7 @@ def compile_plan(document: Document, configuration: Configuration, diagnostics: 
     _refuse_shared_addresses(listeners, report)
     _warn_of_unused(configuration, backends, listeners, report)
     _warn_of_scopes(listeners, backends, report)
+    warn_of_unknown_names(listeners, backends, report)
     _warn_of_names_received(configuration, listeners, report)
     if diagnostics.errors > before:
         return None

@@ -5,13 +5,14 @@ Called by config.compile.
 
 from __future__ import annotations
 
+from ferryman.config.compile_proxy import compile_send_proxy
 from ferryman.config.compile_rules import compile_routes, compile_tests, refuse_target_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
 from ferryman.config.compile_tlsconnect import compile_tls_connect
 from ferryman.config.model import BackendSettings, CheckSettings, ServerSettings, parse_balance
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
-from ferryman.plan import Address, Backend, Check, Server, Through
+from ferryman.plan import Address, Backend, Check, SendProxy, Server, Through
 
 
 def compile_backend(
@@ -74,6 +75,12 @@ def _server(
     settings: ServerSettings, backend: BackendSettings, backend_name: str, path: Path, id: int, report: Report
 ) -> Server:
     check = backend.check if settings.check is None else settings.check
+    says = settings.send_proxy is not None
+    send_proxy = compile_send_proxy(
+        settings.send_proxy if settings.send_proxy is not None else backend.send_proxy,
+        (*(path if says else path[:-2]), "send_proxy"),
+        report,
+    )
     own = settings.tls is not None
     tls, tls_path = (settings.tls, (*path, "tls")) if own else (backend.tls, (*path[:-2], "tls"))
     return Server(
@@ -85,15 +92,21 @@ def _server(
         backup=settings.backup,
         max_connections=settings.max_connections,
         max_queue=settings.max_queue,
-        check=_check(check, settings.address, backend, path, report),
+        check=_check(check, settings.address, send_proxy, backend, path, report),
         disabled=settings.disabled,
         close_on_down=settings.close_on_down,
+        send_proxy=send_proxy,
         tls=compile_tls_connect(tls, settings.address, tls_path, report),
     )
 
 
 def _check(
-    settings: CheckSettings | bool, server: Address, backend: BackendSettings, path: Path, report: Report
+    settings: CheckSettings | bool,
+    server: Address,
+    send_proxy: SendProxy | None,
+    backend: BackendSettings,
+    path: Path,
+    report: Report,
 ) -> Check | None:
     if settings is False:
         return None
@@ -113,7 +126,16 @@ def _check(
         fall=settings.fall,
         timeout=settings.timeout or min(settings.interval, backend.connect_timeout or settings.interval),
         address=address,
+        send_proxy=_version(settings, send_proxy),
     )
+
+
+def _version(settings: CheckSettings, send_proxy: SendProxy | None) -> int:
+    """Of the PROXY header in front of a check; 0: none. By itself as for traffic, but not to another address."""
+    wanted = settings.send_proxy
+    if wanted is None:
+        wanted = send_proxy is not None and settings.address is None
+    return (1 if send_proxy is None else send_proxy.version) if wanted else 0
 
 
 def _refuse_same_names(servers: tuple[Server, ...], path: Path, report: Report) -> None:

@@ -12,6 +12,7 @@ import yaml
 from ferryman.config.dialects.native import resolve
 from ferryman.config.model import Configuration
 from ferryman.config.model_connect import shortened
+from ferryman.config.model_proxy import shortened_proxy
 from ferryman.config.model_tls import shortened_cases, shortened_server
 
 
@@ -45,6 +46,9 @@ def _shorten(entries: list[dict[str, Any]], key: str) -> list[Any]:
 
 
 def _shorten_servers(section: dict[str, Any]) -> None:
+    for each in (section, *section.get("servers", [])):
+        if "send_proxy" in each:
+            each["send_proxy"] = shortened_proxy(each["send_proxy"])
     for each in section.get("servers", []):
         if "tls" in each:
             each["tls"] = shortened_server(each["tls"])

@@ -25,6 +25,7 @@ from pydantic import (
 
 from ferryman.config.fields import Condition, Interval, Seconds, Section, one_or_list, text_for
 from ferryman.config.model_connect import ConnectSettings, Through
+from ferryman.config.model_proxy import ReceiveProxy, SendProxy
 from ferryman.config.model_tls import TlsCases, TlsServer
 from ferryman.config.values import (
     parse_connect_address,
@@ -254,6 +255,9 @@ class CheckSettings(Section):
     """for the connection to stand; default: the interval, or the backend's connect timeout if shorter"""
     address: Connect | None = None
     """where to check; default: the server's own address; without a port: the server's port"""
+    send_proxy: bool | None = None
+    """send a PROXY header that says the connection is our own; default: where connections get one and `address` is
+    not said"""
 
 
 Check = Annotated[
@@ -282,6 +286,8 @@ class ServerSettings(Section):
     """start in maintenance"""
     close_on_down: bool = False
     """end its connections when it goes down"""
+    send_proxy: SendProxy | None = None
+    """v1, v2, or settings of the PROXY header it gets first; false: none; default: the backend's"""
     tls: TlsServer | None = None
     """true, false, or settings of TLS with this server; default: the backend's"""
 
@@ -326,6 +332,8 @@ class BackendSettings(Section):
     """named conditions for `when` in server_rules"""
     server_rules: list[RouteSettings] = []
     """choose a server by rule: `to` names a server of this backend"""
+    send_proxy: SendProxy = False
+    """v1, v2, or settings of the PROXY header that servers get first: it says who the client is"""
     tls: TlsServer = False
     """true, false, or settings of TLS with the servers"""
     via: Through | None = None
@@ -383,6 +391,9 @@ class ListenerSettings(Section):
     """settings of the stats page"""
     connect: ConnectSettings | None = None
     """settings of an explicit proxy, whose clients name their target themselves"""
+    proxy_protocol: ReceiveProxy = False
+    """true, or settings: another proxy is in front, and says in a PROXY header who the client is; whoever may send one
+    can claim to be anybody"""
     tls: TlsCases = []
     """end the TLS of clients here; one mapping, or a list of which the first whose `when` holds decides"""
     disabled: bool = False
