@@ -106,7 +106,12 @@ async def _secured(session: Session, hop: Hop, fd: int, timeout: float | None) -
         raise Refusal(error, f"proxy {hop.address}: {failure.reason}") from None
     finally:
         session.deadline = inf
-    return tlsrelay.carry_layer(session, secured)
+    session.server_mask = 0
+    try:
+        return tlsrelay.carry_layer(session, secured)
+    except OSError:
+        tls.abandon(session, secured)
+        raise
 
 
 def authorization(hop: Hop, client: Credentials | None) -> str:

@@ -80,6 +80,8 @@ class Session:
         if receive is not None and not (await proxyhead.take(self, receive) and self.admitted()):
             return
         if listener.connect is not None:
+            if listener.tls and not await terminate.unwrap(self):
+                return
             await explicit.journey(self, listener.connect)
             return
         backend = self.route(await self.sniff() if listener.inspect or listener.routes or listener.tls else None)

@@ -1,6 +1,7 @@
 """A client whose TLS ends here: the handshake with it, and the tunnel to a server that gets what was within.
 
-Called by session once the hello was read, which is still in the kernel, and the backend is chosen. Where the server
+Called by session once the hello was read, which is still in the kernel, and the backend is chosen; or, by an explicit
+proxy that speaks TLS itself, to have what is within as the connection that the journey goes on with. Where the server
 speaks TLS as well and the client names protocols (ALPN), the server comes first: it is offered what the client offered,
 and the client is answered what the server chose. So both sides agree before either handshake ends.
 """
@@ -17,7 +18,7 @@ from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.stream import ClientStream
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Backend, TlsAccept, TlsCase
-from ferryman.rules.facts import Facts
+from ferryman.rules.facts import UNKNOWN, Facts
 from ferryman.wire import alert
 from ferryman.wire.clienthello import ClientHello
 
@@ -56,6 +57,25 @@ async def journey(session: Session, accept: TlsAccept, backend: Backend) -> None
         if server is None:
             return
     tlsrelay.carry(session, client, server, session.silence(backend.tunnel_timeout, backend.server_timeout))
+
+
+async def unwrap(session: Session) -> bool:
+    """Let the rest of the journey see what is within the client's TLS, as a connection of its own. False: it ended."""
+    await session.sniff()
+    if session.fd < 0:
+        return False
+    accept = accepted(session.listener.tls, session.learn())
+    if accept is None:
+        return True
+    client = await greet(session, accept, accept.alpn or ("http/1.1",))
+    if client is None:
+        return False
+    session.fd = tlsrelay.carry_layer(session, client)
+    session.client_mask = 0  # of what it was within, and so are hello and data
+    facts = session.learn()
+    facts.hello, facts.data, facts.final = UNKNOWN, b"", False
+    session.worker.loop.table[session.fd] = session
+    return True
 
 
 async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> ssl.SSLSocket | None:

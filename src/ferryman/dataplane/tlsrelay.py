@@ -64,28 +64,21 @@ def carry(session: Session, client: ssl.SSLSocket | int, server: ssl.SSLSocket |
 def carry_layer(session: Session, sock: ssl.SSLSocket) -> int:
     """A plain descriptor to what is said within this TLS; the loop watches it and resumes the session, as dial's.
 
-    Closes the TLS connection if that fails (OSError). What is carried here is no connection of its own: it is neither
-    counted nor logged, has no timeout, and ends with either of its sides. That the socket is a Unix socket shows
-    nowhere: half-close and reset are passed on as by TCP.
+    If that fails (OSError), the TLS connection stays the caller's. What is carried here is no connection of its own: it
+    is neither counted nor logged, has no timeout, and ends with either of its sides. That the socket is a Unix socket
+    shows nowhere: half-close and reset are passed on as by TCP.
     """
     loop = session.worker.loop
-    fd = sock.fileno()
-    try:
-        near, far = _pair()
-    except OSError:
-        tls.abandon(session, sock)
-        raise
+    near, far = _pair()
     silent = Carrier(loop, _tell_nobody, _tell_nobody)
     tunnel = Layer(silent, Record(session.listener, "", 0, 0.0, loop.now), near, sock, far)
     try:
         loop.watch(near, tunnel.client, EDGE)
         loop.watch(far, Attempt(session, far), EDGE | OUT)
     except OSError:
-        loop.table[fd] = None
-        for descriptor in (fd, near, far):  # which of them the loop watches makes no difference
+        for descriptor in (near, far):  # which of them the loop watches makes no difference
             loop.close(descriptor)
         raise
-    session.server_mask = 0
     tunnel.start(loop.table)
     return far
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 import trustme
-from rig import PATIENCE, Rig, gauges, plan, server
+from rig import PATIENCE, Rig, gauges, plan, reset, server
 
 from ferryman.dataplane import contexts
-from ferryman.plan import Certificate, TlsAccept, TlsCase, TlsConnect
+from ferryman.plan import Certificate, Connect, TlsAccept, TlsCase, TlsConnect
 from ferryman.rules.condition import Test
 from ferryman.rules.expression import parse
 from ferryman.rules.match import Matcher
+from ferryman.rules.networks import Networks, network
 
 CA = trustme.CA()
 CA_PEM = CA.cert_pem.bytes().decode()
@@ -75,8 +76,7 @@ class Site:
         self.seen = {}
 
         def client() -> None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            CA.configure_trust(context)
+            context = trusting()
             context.check_hostname = False
             if "alpn" in options:
                 context.set_alpn_protocols(options["alpn"])
@@ -126,6 +126,12 @@ class Site:
 @pytest.fixture
 def site(rig: Rig) -> Site:
     return Site(rig)
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    CA.configure_trust(context)
+    return context
 
 
 def serving(*alpn: str) -> ssl.SSLContext:
@@ -323,3 +329,60 @@ def test_contexts_are_freed_with_the_generation(site: Site) -> None:
     assert accept is not None
     assert isinstance(generation.acceptor(accept, b""), contexts.Acceptor)
     assert generation.acceptor(accept, b"") is generation.acceptor(accept, b"")
+
+
+def test_an_explicit_proxy_that_speaks_tls_itself(site: Site) -> None:
+    networks = Networks.of([network("127.0.0.1")])
+    site.serves(TlsAccept((SHOWN,)), mode="connect", connect=Connect(egress_networks=networks))
+    answers = []
+
+    def client() -> None:
+        with (
+            socket.create_connection(site.rig.doors["web"].getsockname(), PATIENCE) as plain,
+            trusting().wrap_socket(plain, server_hostname="front.example") as sock,
+        ):
+            sock.sendall(f"CONNECT 127.0.0.1:{site.far.port} HTTP/1.1\r\n\r\n".encode())
+            answers.append(sock.recv(100))
+            sock.sendall(b"ping")
+            answers.append(sock.recv(4))
+            sock.unwrap()
+
+    site.beside(client, site.answer())
+    assert answers == [b"HTTP/1.1 200 Connection established\r\n\r\n", b"pong"]
+    line = site.line()
+    assert (line["code"], line["target"]) == ("--", f"127.0.0.1:{site.far.port}")
+
+
+def test_what_such_a_proxy_refuses_is_read_within_tls(site: Site) -> None:
+    site.serves(TlsAccept((SHOWN,)), mode="connect", connect=Connect(access=()))
+
+    def client() -> None:
+        with (
+            socket.create_connection(site.rig.doors["web"].getsockname(), PATIENCE) as plain,
+            trusting().wrap_socket(plain, server_hostname="front.example") as sock,
+        ):
+            sock.sendall(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\nearly bytes that nobody reads")
+            site.seen["answer"] = sock.recv(12)
+
+    site.beside(client)
+    assert site.seen["answer"] == b"HTTP/1.1 403"
+    assert site.line()["code"] == "PR"
+
+
+def test_a_client_that_resets_such_a_connection(site: Site) -> None:
+    networks = Networks.of([network("127.0.0.1")])
+    site.serves(TlsAccept((SHOWN,)), mode="connect", connect=Connect(egress_networks=networks))
+
+    def client() -> None:
+        plain = socket.create_connection(site.rig.doors["web"].getsockname(), PATIENCE)
+        sock = trusting().wrap_socket(plain, server_hostname="front.example")
+        sock.sendall(f"CONNECT 127.0.0.1:{site.far.port} HTTP/1.1\r\n\r\n".encode())
+        assert sock.recv(12) == b"HTTP/1.1 200"
+        reset(sock)
+
+    def far() -> None:
+        with pytest.raises(ConnectionResetError):
+            site.far.accept().recv(1)
+
+    site.beside(client, far)
+    assert site.line()["how"] == "rst"

@@ -782,7 +782,11 @@ def test_no_descriptor_left_for_a_layer(journeys: Journeys, monkeypatch: pytest.
 
     async def go(session: Session, sock: ssl.SSLSocket) -> None:
         monkeypatch.setattr(tlsrelay.socket, "socketpair", none_left)
-        tlsrelay.carry_layer(session, sock)
+        try:
+            tlsrelay.carry_layer(session, sock)
+        except OSError:
+            tls.abandon(session, sock)
+            raise
 
     client = journeys.begin(go)
     server = journeys.serve()
