@@ -23,6 +23,7 @@ SECTIONS = {
     "BackendSettings": "backends.NAME",
     "ServerSettings": "servers",
     "CheckSettings": "check",
+    "OriginSettings": "source",
     "RuleSettings": "connection and inspect",
     "RouteSettings": "routes and server_rules",
     "TlsCaseSettings": "listeners.NAME.tls",

@@ -5,6 +5,7 @@ Called by config.compile.
 
 from __future__ import annotations
 
+from ferryman.config.compile_origin import compile_source
 from ferryman.config.compile_proxy import compile_send_proxy
 from ferryman.config.compile_rules import compile_routes, compile_tests, refuse_target_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
@@ -95,6 +96,7 @@ def _server(
         check=_check(check, settings.address, send_proxy, backend, path, report),
         disabled=settings.disabled,
         close_on_down=settings.close_on_down,
+        source=compile_source(settings.source, backend.source, settings.address, backend.via is not None, path, report),
         send_proxy=send_proxy,
         tls=compile_tls_connect(tls, settings.address, tls_path, report),
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 from ferryman.config.compile_connect import compile_connect
 from ferryman.config.compile_log import LogTargets, compile_access_log
+from ferryman.config.compile_origin import compile_transparent
 from ferryman.config.compile_proxy import compile_receive_proxy
 from ferryman.config.compile_rules import (
     compile_routes,
@@ -85,6 +86,7 @@ def compile_listener(
         max_connections=settings.max_connections,
         backlog=settings.backlog,
         keepalive=settings.keepalive,
+        transparent=compile_transparent(settings.transparent, mode, settings.bind, path, report),
         pages=_pages(settings.pages or PagesSettings()) if mode == "pages" else None,
         connect=compile_connect(settings, path, tests, report) if mode == "connect" else None,
         receive_proxy=compile_receive_proxy(settings.proxy_protocol, (*path, "proxy_protocol"), mode, report),

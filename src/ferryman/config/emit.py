@@ -12,6 +12,7 @@ import yaml
 from ferryman.config.dialects.native import resolve
 from ferryman.config.model import Configuration
 from ferryman.config.model_connect import shortened
+from ferryman.config.model_origin import shortened_origin
 from ferryman.config.model_proxy import shortened_proxy
 from ferryman.config.model_tls import shortened_cases, shortened_server
 
@@ -46,6 +47,9 @@ def _shorten(entries: list[dict[str, Any]], key: str) -> list[Any]:
 
 
 def _shorten_servers(section: dict[str, Any]) -> None:
+    for entry in (section, *section.get("servers", [])):
+        if "source" in entry:
+            entry["source"] = shortened_origin(entry["source"])
     for each in (section, *section.get("servers", [])):
         if "send_proxy" in each:
             each["send_proxy"] = shortened_proxy(each["send_proxy"])

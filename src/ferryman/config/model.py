@@ -25,6 +25,7 @@ from pydantic import (
 
 from ferryman.config.fields import Condition, Interval, Seconds, Section, one_or_list, text_for
 from ferryman.config.model_connect import ConnectSettings, Through
+from ferryman.config.model_origin import Origin
 from ferryman.config.model_proxy import ReceiveProxy, SendProxy
 from ferryman.config.model_tls import TlsCases, TlsServer
 from ferryman.config.values import (
@@ -286,6 +287,8 @@ class ServerSettings(Section):
     """start in maintenance"""
     close_on_down: bool = False
     """end its connections when it goes down"""
+    source: Origin | None = None
+    """where connections to it come from: an address of this machine, or `client`; default: the backend's"""
     send_proxy: SendProxy | None = None
     """v1, v2, or settings of the PROXY header it gets first; false: none; default: the backend's"""
     tls: TlsServer | None = None
@@ -328,6 +331,9 @@ class BackendSettings(Section):
     """how long to wait for a free server; default: connect_timeout"""
     keepalive: bool = False
     """TCP keep-alive towards servers"""
+    source: Origin | None = None
+    """where connections to servers come from: an address of this machine, or `client` for the client's own; default:
+    what fits the route"""
     tests: dict[str, Condition] = {}
     """named conditions for `when` in server_rules"""
     server_rules: list[RouteSettings] = []
@@ -373,6 +379,9 @@ class ListenerSettings(Section):
     """connections the kernel keeps waiting; 0: the system's number"""
     keepalive: bool = False
     """TCP keep-alive towards clients"""
+    transparent: Literal["tproxy", "redirect"] | None = None
+    """clients are on their way to other machines, and a firewall rule sends them here: by TPROXY, or by REDIRECT. Where
+    they wanted to go are the facts original_address and original_port; `ferryman transparent` makes such rules"""
     log: Logs | None = None
     """default: global.log; []: no access log"""
     log_format: str = "json"
