@@ -3,12 +3,14 @@
 Used by the supervisor. The counting is HAProxy's (manual: server parameters check, rise, fall, fastinter, downinter): a
 server has health 0 … rise+fall-1 and is up from `rise` on. It starts at `rise`, so that its first check decides; a
 failed check takes one away, or all once it falls below `rise`; a good one adds one, or fills up from `rise` on. The
-connection is ended by RST, so that the server's application need not see it.
+connection is ended by RST, so that the server's application need not see it; where a PROXY header is sent, in an
+orderly way, so that the server does not take the header for a broken one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -20,9 +22,13 @@ from typing import Final, NamedTuple
 from ferryman.controlplane.resolver import lookup, report_crash
 from ferryman.controlplane.serverstate import ServerState
 from ferryman.plan import Check
+from ferryman.wire import proxyprotocol
 
 SPREAD: Final = 1.0
 """Seconds: the shortest interval of at least this is what the first checks of all servers are spread over."""
+
+GOODBYE: Final = 0.5
+"""Seconds that a server has to close its side after a PROXY header and our end."""
 
 _RESET: Final = struct.pack("ii", 1, 0)  # struct linger: close sends RST (socket(7))
 _FAMILIES: Final = {
@@ -164,10 +170,11 @@ async def probe(state: ServerState, check: Check) -> Outcome:
                     hosts = known or await lookup(address.host)
                 except OSError as error:
                     return Outcome("SOCKERR", f"cannot resolve {address.host}: {error.strerror or error}")
-                return await _any([_connect(_family(host), (host, port)) for host in hosts])
+                return await _any([_connect(check, _family(host), (host, port)) for host in hosts])
             if family == socket.AF_UNIX:
-                return await _connect(family, f"\0{address.host}" if address.family == "abstract" else address.host)
-            return await _connect(family, (address.host, port))
+                path = f"\0{address.host}" if address.family == "abstract" else address.host
+                return await _connect(check, family, path)
+            return await _connect(check, family, (address.host, port))
     except TimeoutError:
         return Outcome("L4TOUT")
 
@@ -191,13 +198,46 @@ async def _any(attempts: Sequence[Coroutine[None, None, Outcome]]) -> Outcome:
     return outcome
 
 
-async def _connect(family: int, address: tuple[str, int] | str) -> Outcome:
+async def _connect(check: Check, family: int, address: tuple[str, int] | str) -> Outcome:
     try:
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-            if family != socket.AF_UNIX:
+            if family != socket.AF_UNIX and not check.send_proxy:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             await asyncio.get_running_loop().sock_connect(sock, address)
+            if check.send_proxy:
+                await _announce(sock, check.send_proxy)
     except OSError as error:
         number = error.errno or 0
         return Outcome("SOCKERR" if number in _OUR_FAULT else "L4CON", os.strerror(number) if number else str(error))
     return Outcome("L4OK")
+
+
+async def _announce(sock: socket.socket, version: int) -> None:
+    """Send a PROXY header of our own, then leave as a client does. Raises OSError where it cannot be sent.
+
+    Of version 1 it tells the connection's own addresses: some servers refuse UNKNOWN (proxy-protocol.txt, section 2.1).
+    """
+    own, server = _endpoint(sock.getsockname()), _endpoint(sock.getpeername())
+    header = proxyprotocol.local() if version == 2 else proxyprotocol.v1(own, server)
+    await asyncio.get_running_loop().sock_sendall(sock, header)
+    task = asyncio.create_task(_leave(sock.dup()), name="end of a check")  # whose outcome is known by now
+    task.add_done_callback(report_crash)
+    task.add_done_callback(_LEAVING.discard)
+    _LEAVING.add(task)
+
+
+async def _leave(sock: socket.socket) -> None:
+    """Say that nothing more comes, and let the server close first."""
+    with sock, contextlib.suppress(OSError, TimeoutError):
+        sock.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(GOODBYE):
+            while await asyncio.get_running_loop().sock_recv(sock, 65536):
+                pass
+
+
+_LEAVING: Final[set[asyncio.Task[None]]] = set()
+"""Held, or the event loop would forget them."""
+
+
+def _endpoint(name: object) -> proxyprotocol.Endpoint:
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else ("unix", 0)

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from ferryman.controlplane.health import Health, Outcome, first_delays, interval, probe
 from ferryman.controlplane.serverstate import ServerState
 from ferryman.plan import Address, Check, Server
+from ferryman.wire import proxyprotocol
 
 FAST = Check(interval=0.05, timeout=0.5)
 
@@ -278,6 +279,53 @@ def test_unix_sockets_are_checked_too(tmp_path: Path) -> None:
             assert (await probe(state, FAST)).status == "L4OK"
 
     run(story)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_proxy_header_says_that_the_connection_is_our_own(version: int, host: str) -> None:
+    async def body() -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, 0), family=family) as server:
+            server.setblocking(False)
+            state = state_of(server.getsockname()[1], host=host, family="inet6" if ":" in host else "inet")
+            assert await probe(state, replace(FAST, send_proxy=version)) == Outcome("L4OK")
+            loop = asyncio.get_running_loop()
+            connection, peer = await loop.sock_accept(server)
+            with connection:
+                data = b""
+                async with asyncio.timeout(5):
+                    while more := await loop.sock_recv(connection, 4096):  # no reset: that would raise
+                        data += more
+            found = proxyprotocol.parse(data)
+            assert found is not None
+            assert found[1] == len(data)
+            assert found[0].source == (None if version == 2 else peer[:2])
+
+    asyncio.run(body())
+
+
+def test_a_server_that_never_closes_passes_a_check_with_a_header_all_the_same() -> None:
+    async def body() -> None:
+        with listener() as sock:
+            check = replace(FAST, timeout=0.2, send_proxy=2)
+            assert await probe(state_of(sock.getsockname()[1]), check) == Outcome("L4OK")
+
+    asyncio.run(body())
+
+
+def test_a_proxy_header_over_a_unix_socket(tmp_path: Path) -> None:
+    async def body() -> None:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "s"))
+            server.listen()
+            state = state_of(0, host=str(tmp_path / "s"), family="unix")
+            assert await probe(state, replace(FAST, send_proxy=1)) == Outcome("L4OK")
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(100) == b"PROXY UNKNOWN\r\n"
+
+    asyncio.run(body())
 
 
 def test_a_bug_in_a_callback_is_reported() -> None:
