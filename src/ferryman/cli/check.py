@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from ferryman.cli.configuration import Input, count, show, source_options
 from ferryman.cli.verb import FAILED, verb
+
+if TYPE_CHECKING:
+    from ferryman.config.tlssummary import Accepted
 
 
 @verb(
@@ -35,12 +40,15 @@ def check(source: Input, strict: bool, as_json: bool) -> None:
     """Find every mistake in a configuration, at once.
 
     Each is shown with its place and with what was probably meant. A warning says what works differently from
-    what was probably meant, or what this machine lacks to run it.
+    what was probably meant, or what this machine lacks to run it. For every listener that ends TLS it says what
+    clients may speak, and which certificates they see.
     """
     from ferryman.config import render
+    from ferryman.config.tlssummary import summary
     from ferryman.controlplane.machine import lacks
 
     loaded = source.load()
+    accepted = summary(loaded.plan) if loaded.plan else []
     diagnostics = loaded.diagnostics
     for lack in lacks(loaded.plan) if loaded.plan else ():
         diagnostics.warning(loaded.document.mark(lack.path), lack.message, lack.hint)
@@ -52,10 +60,33 @@ def check(source: Input, strict: bool, as_json: bool) -> None:
             "errors": diagnostics.errors,
             "warnings": diagnostics.warnings,
             "diagnostics": [render.as_json(finding) for finding in diagnostics.found],
+            "tls": [asdict(each) for each in accepted],
         }
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         show(loaded, err=False)
+        for each in accepted:
+            click.echo(_described(each))
         click.echo(count(diagnostics.found) if diagnostics.found else "configuration is fine")
     if failed:
         raise click.exceptions.Exit(FAILED)
+
+
+def _described(accepted: Accepted) -> str:
+    """What one `tls` of a listener accepts, as a paragraph."""
+    from ferryman.config.render import printable
+
+    rows = [
+        ("versions", " ".join(accepted.versions)),
+        ("ciphers", " ".join(accepted.ciphers)),
+        ("ciphersuites", " ".join(accepted.ciphersuites)),
+        ("groups", " ".join(accepted.groups) or "those of OpenSSL"),
+        ("alpn", " ".join(accepted.alpn) or "what the server chooses, if it speaks TLS"),
+        ("clients", f"certificate {accepted.clients}" if accepted.clients != "none" else ""),
+        ("names", "others are refused" if accepted.strict else ""),
+    ]
+    for each in accepted.certificates:
+        names = ", ".join(each.names) or "no name"
+        rows.append(("certificate", f"{names}: {each.key}, expires {each.expires[:10]} ({each.file})"))
+    lines = [f"listener {accepted.listener} ends TLS ({accepted.where})"]
+    return "\n".join(map(printable, lines + [f"  {name:<13} {text}" for name, text in rows if text]))

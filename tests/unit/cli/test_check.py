@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.unit.config import leaves
+
 from .conftest import Ferryman, Write
 
 GOOD = """\
@@ -123,3 +125,20 @@ def test_the_egress_guard_overrules_the_file(ferryman: Ferryman, write: Write) -
     assert result.exit_code == 0
     assert "can reach 127.0.0.1, ::1, 169.254.169.254 as this machine does" in result.stdout
     assert ferryman("check", "--egress-guard", path).stdout == "configuration is fine\n"
+
+
+def test_what_a_listener_with_tls_accepts(ferryman: Ferryman, write: Write, tmp_path: Path) -> None:
+    file = leaves.write(tmp_path / "a.pem", *leaves.issue(leaves.ca(tmp_path), ["a.example"]))
+    path = write(GOOD + f"    tls: {{certificates: {file}, min_version: '1.3', groups: X25519, strict: true}}\n")
+    lines = ferryman("check", path).stdout.splitlines()
+    assert lines[0] == f"listener web ends TLS ({path}:5)"
+    assert "  versions      TLSv1.3" in lines
+    assert "  groups        X25519" in lines
+    assert "  names         others are refused" in lines
+    assert next(line for line in lines if line.startswith("  certificate ")).startswith(
+        "  certificate   a.example: ECDSA P-256, expires 20"
+    )
+    assert lines[-1] == "configuration is fine"
+    (told,) = json.loads(ferryman("check", "--json", path).stdout)["tls"]
+    assert told["versions"] == ["TLSv1.3"]
+    assert told["certificates"][0]["names"] == ["a.example"]
