@@ -119,16 +119,17 @@ def _json(node: str) -> Make:
 
     def _asked(ask: Ask) -> str:
         return (
-            f',"protocol":"{ask.protocol}","target":{quote(endpoint(ask.host, ask.port))},"user":{optional(ask.user)},'
-            f'"via":{optional(ask.via)},"tls":{optional(ask.tls)},"error":{optional(ask.error)}'
+            f',"protocol":"{ask.protocol}","method":{optional(ask.method)},'
+            f'"target":{quote(endpoint(ask.host, ask.port))},"status":{ask.status or "null"},'
+            f'"user":{optional(ask.user)},"via":{optional(ask.via)},"tls":{optional(ask.tls)},"error":{optional(ask.error)}'
         )
+
+    def _original(host: str, port: int) -> str:
+        return f',"original":{quote(endpoint(host, port))}'
 
     def _proxied(r: Record) -> str:
         peer = f',"peer":{quote(endpoint(*r.peer))}' if r.peer else ""
         return f'{peer},"unique_id":{quote(r.unique_id)}' if r.unique_id else peer
-
-    def _original(host: str, port: int) -> str:
-        return f',"original":{quote(endpoint(host, port))}'
 
     def _captured(captures: list[str | None]) -> str:
         return f',"captures":[{",".join(["null" if one is None else quote(one) for one in captures])}]'

@@ -7,6 +7,7 @@ refusal is given in HTTP and recorded once, with its reason; credentials are dro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from time import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.questions import Unanswered
 from ferryman.dataplane.record import Ask
 from ferryman.dataplane.refusal import Refusal, denied
-from ferryman.dataplane.stream import LONGEST, ClientStream
+from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, TimeUp
 from ferryman.plan import Connect
 from ferryman.rules import access
 from ferryman.rules.access import Kind
@@ -50,6 +51,28 @@ def parse(data: bytes, connect: Connect) -> tuple[Request, int] | None:
     return found
 
 
+async def following(session: Session, connect: Connect, client: ClientStream, patience: float) -> Request | None:
+    """The next request on a connection; None: there is none, and the connection is closed.
+
+    The client may be silent for `patience` seconds, but once it has begun only as long as with its first request.
+    Raises Gone, TimeUp and BadHead.
+    """
+    session.deadline = session.worker.loop.now + patience
+    try:
+        await client.first()
+    except Gone as gone:
+        session.end("--", gone.how, "" if gone.how == "fin" else gone.reason)
+        return None
+    except TimeUp:
+        session.end("--", "timeout", "client: no further request")
+        return None
+    session.asked()
+    session.deadline = session.worker.loop.now + (connect.head_timeout or inf)
+    request = await client.head(lambda data: parse(data, connect), longest(connect))
+    session.deadline = inf
+    return request
+
+
 def allowed_methods(connect: Connect) -> str:
     """The methods for a 405 (RFC 9110 section 15.5.6 wants them)."""
     methods = ["CONNECT"] if "connect" in connect.protocols else []
@@ -74,6 +97,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, method: str | None
     """Who is it, may it go there, and by which way? Raises Refusal, with `again` where credentials would help."""
     facts = session.learn()
     session.record.ask = ask
+    ask.method = method or ""
     facts.protocol, facts.target_host, facts.target_port = ask.protocol, ask.host, ask.port
     facts.target_addresses = UNKNOWN
     facts.server_names = UNKNOWN
@@ -142,7 +166,10 @@ async def identify(session: Session, connect: Connect, ask: Ask, credentials: tu
 
 
 async def answer(session: Session, client: ClientStream, refusal: Refusal, request: Request) -> bool:
-    """Refuse a request. True: for want of credentials; many clients give them on the same connection, so it stays."""
+    """Refuse a request. True: for want of credentials; many clients give them on the same connection, so it stays.
+
+    Then the refused request has its line, and what follows is another one.
+    """
     refusal.again = refusal.again and not request.body and not http1forward.wants_close(request)
     head_only = request.method == "HEAD"
     if not refusal.again:
@@ -151,14 +178,15 @@ async def answer(session: Session, client: ClientStream, refusal: Refusal, reque
     message = refusal.reply(head_only)
     session.record.bytes_out += len(message)
     session.generation.listener_count(session.listener, Cell.DENIED_CONTENT)
-    if session.record.ask is not None:
-        session.record.ask.error = refusal.error
+    _note(session, refusal)
     await client.send(message)
+    session.answered(refusal.code, refusal.how, refusal.reason)
     return True
 
 
 async def dismiss(session: Session, client: ClientStream, refusal: Refusal, head_only: bool = False) -> None:
     """Refuse in HTTP and close."""
+    _note(session, refusal)
     await farewell(session, client, refusal, refusal.reply(head_only))
 
 
@@ -174,3 +202,10 @@ async def farewell(session: Session, client: ClientStream, refusal: Refusal, ans
     record.bytes_out += len(answer)
     await client.farewell(answer)
     session.end(refusal.code, refusal.how, refusal.reason)
+
+
+def _note(session: Session, refusal: Refusal) -> None:
+    """What the client was told, for the log."""
+    ask = session.record.ask
+    if ask is not None:
+        ask.error, ask.status = refusal.error, refusal.status

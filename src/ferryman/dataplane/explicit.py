@@ -32,18 +32,19 @@ if TYPE_CHECKING:
 async def journey(session: Session, connect: Connect) -> None:
     """From the first byte to the tunnel, or to the refusal."""
     client = ClientStream(session)
+    session.deadline = session.worker.loop.now + (connect.head_timeout or inf)
     try:
-        while True:  # a client that was asked for credentials sends its request once more
-            session.deadline = session.worker.loop.now + (connect.head_timeout or inf)
-            request = await client.head(lambda data: _socks_or_http(data, connect), admission.longest(connect))
-            session.deadline = inf
-            if request is None:
-                await _socks(session, connect, client)
-                return
+        request = await client.head(lambda data: _socks_or_http(data, connect), admission.longest(connect))
+        session.deadline = inf
+        if request is None:
+            await _socks(session, connect, client)
+        while request is not None:
             if request.form == "absolute":
                 request = await forward.serve(session, connect, client, request)
-            if request is None or not await _connect(session, connect, client, request):
-                return
+            elif await _connect(session, connect, client, request):
+                request = await admission.following(session, connect, client, connect.head_timeout or inf)
+            else:
+                request = None
     except BadHead as bad:
         allowed = [("Allow", admission.allowed_methods(connect))] if bad.status == 405 else []
         refusal = Refusal("http_request_error", bad.reason, status=bad.status, code="PR", headers=allowed)
@@ -74,6 +75,7 @@ async def _connect(session: Session, connect: Connect, client: ClientStream, req
         fd = await target.reach(session, connect, ask, way)
     except Refusal as refusal:
         return await admission.answer(session, client, refusal, request)
+    ask.status = 200
     await _through(session, connect, client, fd, way, httpreply.ESTABLISHED)
     return False
 

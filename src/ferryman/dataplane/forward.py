@@ -11,6 +11,7 @@ breaks off on the other: a body that has not come whole never ends as if it had.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,12 @@ _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 """RFC 9110 section 9.2.2: asked again if a kept connection turns out to be closed."""
 
 
+_BEFORE_HEAD: Final = ("sH", "SH")
+"""Codes of the record while the head of the answer is awaited: the server is silent, it failed."""
+_IN_BODY: Final = ("sD", "SD")
+"""The same after it."""
+
+
 class _Stale(Exception):  # noqa: N818
     """A kept connection turned out to be closed before it answered anything: another one will do."""
 
@@ -48,6 +55,7 @@ class _Server:
         self.way = way
         self.hop = hop  # the proxy; None: this is the server itself
         self.authorization = authorization  # what the proxy gets
+        self.via = ""  # the proxies that lead there
         self.used = False
 
     def close(self) -> None:
@@ -82,6 +90,8 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
             try:
                 server = await _server_for(session, connect, request, server)
                 stays = await _Exchange(session, connect, client, server, request).run()
+                if stays:
+                    session.answered("--", "fin", "")
             except Refusal as refusal:
                 stays = await admission.answer(session, client, refusal, request)
             except _Stale:
@@ -89,7 +99,7 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
             if not stays:
                 session.end("--", "fin", "")  # unless it has ended for a reason, or is a tunnel by now
                 return None
-            following = await _next(session, connect, client)
+            following = await admission.following(session, connect, client, session.listener.client_timeout or inf)
             if following is None or following.form == "authority":
                 return following
             request = following
@@ -98,26 +108,8 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
             server.close()
 
 
-async def _next(session: Session, connect: Connect, client: ClientStream) -> Request | None:
-    """The next request; None: there is none. The client may be silent for its timeout, but not once it has begun."""
-    session.deadline = session.worker.loop.now + (session.listener.client_timeout or inf)
-    try:
-        await client.first()
-    except Gone as gone:
-        session.end("--", gone.how, "" if gone.how == "fin" else gone.reason)
-        return None
-    except TimeUp:
-        session.end("--", "timeout", "client: no further request")
-        return None
-    session.deadline = session.worker.loop.now + (connect.head_timeout or inf)
-    request = await client.head(lambda data: admission.parse(data, connect), admission.longest(connect))
-    session.deadline = inf
-    return request
-
-
 async def _server_for(session: Session, connect: Connect, request: Request, kept: _Server | None) -> _Server:
     """A connection for this request: the kept one if it leads there. Raises Refusal."""
-    before = session.record.ask
     ask = Ask("http", request.host, request.port)
     way = await admission.admit(session, connect, ask, request.method, request.get("proxy-authorization"))
     # the addresses belong to it: they are what this request was judged by
@@ -125,7 +117,8 @@ async def _server_for(session: Session, connect: Connect, request: Request, kept
     key = (request.host, request.port, addresses, way.resolved.chains, way.authorization)
     if kept is not None:
         if kept.way == key and kept.idle:
-            ask.via = before.via if before is not None else ""
+            ask.via = kept.via
+            session.record.connect_ms = 0
             return kept
         kept.close()
 
@@ -140,7 +133,9 @@ async def _server_for(session: Session, connect: Connect, request: Request, kept
         stream = Stream(session, fd, session.server_mask, f"proxy {last.address}")
         return _Server(stream, key, last, chain.authorization(last, way))
 
-    return await target.by_first_way(session, way.resolved.chains, by)
+    server = await target.by_first_way(session, way.resolved.chains, by)
+    server.via = ask.via
+    return server
 
 
 class _Exchange:
@@ -154,8 +149,12 @@ class _Exchange:
         self.client = client
         self.server = server
         self.request = request
+        assert session.record.ask is not None, "it was admitted"
+        self.ask = session.record.ask
         self.limit = connect.server_timeout or session.listener.client_timeout  # seconds
         self.up = Body(client, server.stream, request.body)
+        self.down: Body | None = None
+        self.said = 0  # bytes of heads to the client
 
     async def run(self) -> bool:
         """False: the connection to the client is of no further use. Raises Refusal if that is to be the answer."""
@@ -173,7 +172,7 @@ class _Exchange:
                     await self._switch(response)
                     return False
                 if self.request.version == (1, 1):
-                    await self.client.send(http1forward.forwarded_response(response, self.request.version))
+                    await self._say(response)
             if response.status == 407 and not (self.server.hop and self.server.hop.pass_credentials):
                 self.server.close()
                 text = f"{self.server.stream.side}: it wants credentials that are not the client's to give"
@@ -184,9 +183,9 @@ class _Exchange:
             self.server.close()
             if not begun and self._stale(problem):
                 raise _Stale from None
-            raise self._refusal(problem, self.up.starved, "H") from None
+            raise self._refusal(problem, self.up.starved, _BEFORE_HEAD) from None
         finally:
-            self.session.record.bytes_in += self.up.moved
+            self._count()
 
     async def _answer(self) -> Response:
         """The head of the answer, while the request's body is still on its way."""
@@ -202,21 +201,21 @@ class _Exchange:
         session, client, server, request = self.session, self.client, self.server, self.request
         old = request.version == (1, 0)
         bare = old and response.body is Framing.CHUNKED
-        down = Body(server.stream, client, response.body, bare)
+        self.down = down = Body(server.stream, client, response.body, bare)
         stays = self.up.finished and not bare and response.body is not Framing.UNTIL_CLOSE
         stays = stays and not http1forward.wants_close(request)
         options = [("Connection", "keep-alive" if stays else "close")] if old or not stays else []
         try:
-            await client.send(http1forward.forwarded_response(response, request.version, options))
+            await self._say(response, options)
             while not down.finished:
                 await (self._turn() if down.step() | self._push() else self._wait())
         except (Gone, TimeUp, BadBody) as problem:
-            refusal = self._refusal(problem, bool(down.rest), "D")
+            refusal = self._refusal(problem, bool(down.rest), _IN_BODY)
+            self._count()
             session.end(refusal.code, refusal.how, refusal.reason, reset=True)
             return False
         finally:
             session.deadline = inf
-            session.record.bytes_out += down.moved
         server.used = True
         if not self.up.finished or http1forward.wants_close(response):
             server.close()
@@ -230,12 +229,25 @@ class _Exchange:
             raise BadHead(502, "it switches to another protocol, for which nobody has asked")
         while not self.up.finished:  # RFC 9110 section 7.8: the other protocol begins after the request
             await (self._turn() if self.up.step() else self._wait())
-        await self.client.send(http1forward.forwarded_response(response, self.request.version))
+        await self._say(response)
         session, connect, stream = self.session, self.connect, self.server.stream
         session.deadline = inf
         session.server_mask = stream.mask
         fd, stream.fd = stream.fd, -1  # the tunnel's now
         session.carry(fd, session.silence(connect.tunnel_timeout, connect.server_timeout))
+
+    async def _say(self, response: Response, options: Iterable[tuple[str, str]] = ()) -> None:
+        """The head of an answer, for the client."""
+        head = http1forward.forwarded_response(response, self.request.version, options)
+        self.ask.status = response.status
+        self.said += len(head)
+        await self.client.send(head)
+
+    def _count(self) -> None:
+        """What was moved, for the record. The heads of requests are not counted, as in CONNECT."""
+        record = self.session.record
+        record.bytes_in = self.up.moved
+        record.bytes_out = self.said + (self.down.moved if self.down else 0)
 
     def _push(self) -> bool:
         """Move some of the request's body. A server that takes no more of it may have answered all the same."""
@@ -271,23 +283,24 @@ class _Exchange:
         left = isinstance(problem, Gone) and problem.stream is self.server.stream
         return left and self.server.used and self.request.method in _IDEMPOTENT and not self.request.body
 
-    def _refusal(self, problem: Gone | TimeUp | BadHead | BadBody, starved: bool, phase: str) -> Refusal:
+    def _refusal(self, problem: Gone | TimeUp | BadHead | BadBody, starved: bool, codes: tuple[str, str]) -> Refusal:
         """What went wrong, and who is to blame. `starved`: it was the client that was waited for."""
         server = self.server.stream.side
+        silent, failed = codes
         match problem:
             case TimeUp() if starved:
                 text = f"client: nothing for {self.limit:g} s in the middle of a body"
                 return Refusal("http_request_error", text, status=408, code="cD", how="timeout")
             case TimeUp():
                 text = f"{server}: silent for {self.limit:g} s"
-                return Refusal("http_response_timeout", text, code=f"s{phase}", how="timeout")
+                return Refusal("http_response_timeout", text, code=silent, how="timeout")
             case BadHead():  # of the answer: the request's was read long ago
-                return Refusal("http_protocol_error", f"{server}: {problem.reason}", code=f"S{phase}")
+                return Refusal("http_protocol_error", f"{server}: {problem.reason}", code=failed)
             case BadBody() if problem.stream is self.client:
                 return Refusal("http_request_error", problem.reason, code="PR", how="policy")
             case BadBody():
-                return Refusal("http_protocol_error", problem.reason, code=f"S{phase}")
+                return Refusal("http_protocol_error", problem.reason, code=failed)
             case Gone() if problem.stream is self.client:
                 return Refusal("http_request_error", problem.reason, code="CD", how=problem.how)
         assert isinstance(problem, Gone)
-        return Refusal("connection_terminated", problem.reason, code=f"S{phase}", how=problem.how)
+        return Refusal("connection_terminated", problem.reason, code=failed, how=problem.how)

@@ -39,7 +39,7 @@ class LogWriter:
             return
         log = self._log
         well = record.code == "--"
-        if not log.normal and well:
+        if well and (record.idle or not log.normal):
             return
         if not log.empty and not (record.bytes_in or record.bytes_out):
             return

@@ -8,7 +8,7 @@ Filled by session and relay, read by accesslog. Times: `wall` is the clock at ac
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from ferryman.plan import Backend, Listener, Server
 from ferryman.rules.facts import Tls
@@ -111,3 +111,15 @@ class Record:
         self.code = "--"
         self.how: How = ""
         self.reason = ""  # in words, for whoever reads the log at night
+
+    def another(self, start: float) -> Record:
+        """For what comes next on the same connection."""
+        fresh = Record(self.listener, self.client_host, self.client_port, self.wall, start)
+        for name in _OF_THE_CONNECTION:
+            setattr(fresh, name, getattr(self, name))
+        fresh.idle = True
+        return fresh
+
+
+_OF_THE_CONNECTION: Final = ("alpn", "id", "local_host", "local_port", "original", "peer", "sni", "tls", "unique_id")
+"""What is so for every request on it."""

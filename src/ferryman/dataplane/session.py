@@ -341,13 +341,8 @@ class Session:
     def answered(self, code: str, how: How, reason: str) -> None:
         """A request is over, the connection is not: account for the request, and be ready for another one."""
         self._conclude(code, how, reason)
-        done = self.record
-        self.worker.answered(self.generation, done)
-        self.record = Record(self.listener, done.client_host, done.client_port, done.wall, self.worker.loop.now)
-        self.record.id = done.id
-        self.record.local_host, self.record.local_port = done.local_host, done.local_port
-        self.record.peer, self.record.unique_id = done.peer, done.unique_id
-        self.record.idle = True
+        self.worker.answered(self.generation, self.record)
+        self.record = self.record.another(self.worker.loop.now)
 
     def asked(self) -> None:
         """Another request begins to come."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
 
 import pytest
 from proxying import answer, asks, connect_to, head, line, proxy
 from rig import Rig, closed_port
 
+from ferryman.dataplane import counters
+from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.refusal import Refusal
 from ferryman.plan import Access
 
@@ -29,6 +32,23 @@ def test_credentials_are_asked_for_and_verified_elsewhere(rig: Rig) -> None:
     far.accept().close()
     client.close()
     assert line(rig)["user"] == "alice"
+
+
+def test_each_try_has_its_line_and_is_counted(rig: Rig) -> None:
+    made = proxy(rig, **USERS)
+    cells = rig.follow(made)
+    for text in ("CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\n", "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\n\r\n"):
+        client = asks(rig, text)
+        assert head(rig, client).startswith("HTTP/1.1 407 ")
+        client.sendall(text.encode())
+        rig.run(lambda: len(rig.lines()) % 2 == 0)
+        client.close()
+        rig.run(rig.over)
+    rows = [json.loads(row) for row in rig.lines()]
+    shown = [(row["method"], row["status"], row["code"], row["error"]) for row in rows]
+    assert shown == [(method, 407, "PR", "http_request_denied") for method in ("CONNECT", "CONNECT", "GET", "GET")]
+    base = counters.listener_base(made, 0)
+    assert (cells[base + Cell.SESSIONS], cells[base + Cell.DENIED_CONTENT]) == (2, 4)
 
 
 def test_credentials_that_nobody_can_check_now(rig: Rig) -> None:

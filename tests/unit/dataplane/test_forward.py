@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
 from proxying import asks, head, hop, line, proxy, through
-from rig import Far, Rig, reset
+from rig import Far, Rig, gauges, reset
+
+from ferryman.dataplane import counters
+from ferryman.dataplane.counters import Cell
 
 pytestmark = pytest.mark.twin
 
@@ -132,3 +136,85 @@ def test_an_idle_connection_ends_without_complaint(rig: Rig) -> None:
     found = line(rig)
     assert (found["code"], found["how"], found["reason"]) == ("--", "fin", None)
     assert found["target"] == f"127.0.0.1:{far.port}"
+
+
+# what is written about them
+
+
+def test_every_request_of_a_connection_has_its_line_and_the_connection_is_counted_once(rig: Rig) -> None:
+    made = proxy(rig)
+    cells = rig.follow(made)
+    one, two = rig.server(), rig.server()
+    client, connection = begun(rig, one, get(one, "Content-Length: 3", method="POST"))
+    client.sendall(b"abc")
+    assert rig.read(connection, 3) == b"abc"
+    connection.sendall(b"HTTP/1.1 201 Made\r\nContent-Length: 2\r\n\r\nok")
+    first = len(head(rig, client)) + 2
+    assert rig.read(client, 2) == b"ok"
+    rig.run(lambda: len(rig.lines()) == 1)  # at once, not when the connection ends
+    client.sendall(get(one).encode())
+    head(rig, connection)
+    connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+    head(rig, client)
+    client.sendall(get(two).encode())
+    rig.run(two.waiting)
+    two.accept().close()
+    assert head(rig, client).startswith("HTTP/1.1 502 ")
+    client.close()
+    rig.run(rig.over)
+    lines = [json.loads(text) for text in rig.lines()]
+    shown = [(row["method"], row["target"], row["status"], row["code"], row["error"]) for row in lines]
+    assert shown == [
+        ("POST", f"127.0.0.1:{one.port}", 201, "--", None),
+        ("GET", f"127.0.0.1:{one.port}", 404, "--", None),
+        ("GET", f"127.0.0.1:{two.port}", 502, "SH", "connection_terminated"),
+    ]
+    assert lines[0]["bytes"] == {"in": 3, "out": first}
+    assert lines[1]["times"]["connect"] == 0, "it went out on the connection that was there"
+    assert len({row["id"] for row in lines}) == 1
+    assert lines[0]["time"] <= lines[1]["time"] <= lines[2]["time"]
+    base = counters.listener_base(made, 0)
+    assert (cells[base + Cell.SESSIONS], cells[base + Cell.CONNECT_ERRORS]) == (1, 1)
+    assert cells[base + Cell.BYTES_IN] == 3
+    assert cells[base + Cell.BYTES_OUT] == sum(row["bytes"]["out"] for row in lines)
+    assert set(gauges(made, cells).values()) == {0}
+
+
+def test_a_connection_that_ends_between_two_requests_leaves_no_line_for_it(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    for leave in (socket.socket.close, reset):
+        before = len(rig.lines())
+        client, connection = begun(rig, far, get(far))
+        connection.sendall(b"HTTP/1.1 204 No\r\n\r\n")
+        head(rig, client)
+        leave(client)
+        rig.run(rig.over)
+        assert len(rig.lines()) == before + 1
+        connection.close()
+
+
+def test_one_that_begins_another_request_and_breaks_it_off_has_a_line_for_it(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    client, connection = begun(rig, far, get(far))
+    connection.sendall(b"HTTP/1.1 204 No\r\n\r\n")
+    head(rig, client)
+    client.sendall(b"GET http://half")
+    client.shutdown(socket.SHUT_WR)
+    found = line(rig)
+    assert (found["code"], found["reason"]) == ("CR", "client: closed in the middle of a head")
+    assert "target" not in found, "the former request's is none of its business"
+    assert len(rig.lines()) == 2
+
+
+def test_what_came_of_an_answer_that_broke_off_is_counted(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    client, connection = begun(rig, far, get(far))
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345")
+    size = len(head(rig, client)) + 5
+    assert rig.read(client, 5) == b"12345"
+    connection.close()
+    found = line(rig)
+    assert (found["code"], found["status"], found["bytes"]["out"]) == ("SD", 200, size)
