@@ -80,7 +80,7 @@ _SIGNS_CERTIFICATES: Final = _usage(ca=True)
 
 
 class MintingError(Exception):
-    """This certificate cannot be made: a name that is none, or valid at no time at which the CA's is."""
+    """This certificate cannot be made: a name that is none, or valid at no time, or only when the CA's is not."""
 
 
 class Authority:
@@ -163,10 +163,12 @@ def identity_for(name: str, now: datetime.datetime) -> Identity:
 # issuing
 
 
-def issue(authority: Authority, leaf: Leaf, identity: Identity) -> x509.Certificate:
+def issue(authority: Authority, leaf: Leaf, identity: Identity, now: datetime.datetime) -> x509.Certificate:
     """A certificate for the leaf's key. Raises MintingError."""
-    not_before = max(identity.not_before, authority.not_before)
-    not_after = min(identity.not_after, authority.not_after)
+    not_before, not_after = identity.not_before, identity.not_after
+    if not_before <= now <= not_after:  # else it stays as it is: the client is to see that, however new the CA is
+        not_before = max(not_before, authority.not_before)
+        not_after = min(not_after, authority.not_after)
     if not_before > not_after:
         raise MintingError("the server's certificate and the CA's are not valid at any common time")
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, identity.common_name)] if identity.common_name else []
@@ -253,7 +255,7 @@ class HostCertificates:
             key = (name, reason)
         authority = self._distrusted_by(reason) if reason else self.authority
         identity = identity or identity_for(name, now)
-        chain = _pem(issue(authority, self.leaf, identity)) + authority.chain_pem
+        chain = _pem(issue(authority, self.leaf, identity, now)) + authority.chain_pem
         self._made.put(key, chain, inf, len(chain) + _OVERHEAD)
         if self._keep:
             self._write(name, hashlib.sha256((certificate or b"") + reason.encode()).hexdigest()[:16], chain)

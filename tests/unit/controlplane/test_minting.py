@@ -250,10 +250,19 @@ def test_it_is_never_valid_when_its_authority_is_not(tmp_path: Path) -> None:
     assert (alone.not_valid_after_utc) == NOW + 10 * DAY
 
 
+@pytest.mark.parametrize("days", [(-100, -50), (50, 100)])
+def test_what_is_not_valid_now_is_shown_as_it_is_however_new_the_authority(
+    tmp_path: Path, days: tuple[int, int]
+) -> None:
+    made = first(hosts(make_ca(tmp_path / "ca", days=(-2, 10))).get(server_certificate("a.example", days=days), "", ""))
+    assert (made.not_valid_before_utc, made.not_valid_after_utc) == (NOW + days[0] * DAY, NOW + days[1] * DAY)
+
+
 def test_no_common_time(tmp_path: Path) -> None:
-    made = hosts(make_ca(tmp_path / "ca", days=(-2, 10)))
+    made = hosts(make_ca(tmp_path / "ca"))
+    made.authority.not_after = NOW - 5 * DAY  # it has expired since it was read
     with pytest.raises(MintingError, match="any common time"):
-        made.get(server_certificate("a.example", days=(-100, -50)), "", "")
+        made.get(server_certificate("a.example", days=(-3, 3)), "", "")
 
 
 def test_without_a_server_it_is_good_for_some_days(ca: Ca) -> None:
