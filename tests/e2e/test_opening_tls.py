@@ -333,6 +333,25 @@ def test_a_client_that_refuses_is_recorded_and_after_a_while_spliced(
     until(lambda: not goes_through(), "it to be bumped again")
 
 
+def test_a_bad_server_does_not_switch_bump_off(
+    proxy: Start, origin: Callable[..., Origin], authority: Authority, operator: trustme.CA
+) -> None:
+    ferry, port = proxy(bump=", learn: {failures: 1, time: 1h}")
+    expired = origin(authority.ca.issue_cert(NAME, not_before=AGO, not_after=AGO + datetime.timedelta(days=1)))
+    stranger = origin(trustme.CA().issue_cert(NAME))
+    other = origin(authority.ca.issue_cert("other.example.test"))
+    for server in (expired, stranger, other):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            through(port, server.port, operator)
+    until(lambda: ferry.log.count("tls_alert_received") == 3, "the refusals in the log")
+    server = origin()
+    with through(port, server.port, operator) as tls:
+        assert "Operator" in issuer(shown(tls)), "still bumped"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        through(port, server.port, authority.ca)  # this one refuses the operator's CA
+    until(lambda: "spliced" in ferry.log, "that one to be learned")
+
+
 def test_an_upgrade_inside_reaches_the_server_and_the_101_is_a_tunnel(
     proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:

@@ -100,7 +100,7 @@ class LearnSettings(Section):
     """A client that refuses the minted certificate of a name several times is spliced for a time."""
 
     failures: int = Field(default=3, ge=1)
-    """refusals, each within `time` of the one before; connections that go well in between change nothing"""
+    """refusals where nothing but our CA can be the reason, each within `time` of the one before"""
     time: Seconds = 3600.0
     """how long it is spliced then, and how long a refusal counts"""
 

@@ -28,7 +28,7 @@ from ferryman.plan import Bump, Connect
 from ferryman.rules import access
 from ferryman.rules.facts import ABSENT
 from ferryman.wire import alert, clienthello, serverhello
-from ferryman.wire.certificate import certificate_names
+from ferryman.wire.certificate import certificate_names, is_for
 from ferryman.wire.clienthello import ClientHello, Outcome
 
 if TYPE_CHECKING:
@@ -57,11 +57,19 @@ async def look(session: Session, connect: Connect, client: ClientStream, fd: int
 
 @dataclass(slots=True)
 class _Opened:
-    """TLS with the server, and what its certificate told. `reason`: why it is not trusted; "": it is."""
+    """TLS with the server, and what its certificate told. `reason`: why it is not trusted; "": it is.
+
+    `dated`: the client sees the same reason to refuse it as we did, its dates.
+    """
 
     socket: ssl.SSLSocket
     certificate: bytes  # DER
     reason: str
+    dated: bool = False
+
+    def is_sound(self, name: str) -> bool:
+        """Is the CA that signed the minted certificate all that a client could object to?"""
+        return not self.reason and not self.dated and is_for(self.certificate, name)
 
 
 class _Journey:
@@ -218,7 +226,7 @@ class _Journey:
             context = contexts.context_of(minted, (chosen,) if chosen else ())
             with_client = await tls.server(session, session.fd, context)
         except TlsFailure as failure:
-            if failure.peer_refused_certificate:
+            if failure.peer_refused_certificate and opened.is_sound(name):
                 session.worker.questions.bump_failed(session, name)
             self.ask.error = "tls_alert_received" if failure.alert else "tls_protocol_error"
             if failure.kind == "local":
@@ -243,9 +251,8 @@ class _Journey:
             dated = await self._handshake(bump, check_dates=False)
             if not isinstance(dated, TlsFailure):
                 over = tls.is_out_of_date(dated, time())
-                return _Opened(
-                    dated, dated.getpeercert(binary_form=True) or b"", "" if over else failure.verify_message
-                )
+                shows = dated.getpeercert(binary_form=True) or b""
+                return _Opened(dated, shows, "" if over else failure.verify_message, dated=over)
             failure = dated
         if not isinstance(failure, TlsFailure):
             return _Opened(failure, failure.getpeercert(binary_form=True) or b"", "")

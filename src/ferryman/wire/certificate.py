@@ -1,7 +1,7 @@
 """The names in an X.509 certificate (RFC 5280), for rules about the server that shows it.
 
-Called by the data plane with what wire.serverhello found. It is a reader of DER (X.690) that goes straight to the
-subject and to subjectAltName and skips the rest. It verifies nothing: a name here is a claim.
+Called by the data plane with what wire.serverhello found, or what TLS gave. It is a reader of DER (X.690) that goes
+straight to the subject and to subjectAltName and skips the rest. It verifies nothing: a name here is a claim.
 """
 
 from __future__ import annotations
@@ -45,11 +45,31 @@ def certificate_names(der: bytes) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_for(der: bytes, name: str) -> bool:
+    """Do clients take this certificate for this name or address (as inet_ntop writes it), in lower case?
+
+    Alternative names alone count, and `*` only as the whole leftmost label (RFC 9525 section 6.3).
+    """
+    try:
+        names = {each.lower().removesuffix(".") for each in _alternatives(_fields(der))}
+    except ValueError:
+        return False
+    return name in names or f"*.{name.partition('.')[2]}" in names
+
+
+def _fields(der: bytes) -> list[tuple[int, bytes]]:
+    return [(tag, value) for tag, value in _elements(_only(_only(der))) if tag != _VERSION]
+
+
 def _names(der: bytes) -> Iterator[str]:
-    fields = [(tag, value) for tag, value in _elements(_only(_only(der))) if tag != _VERSION]
+    fields = _fields(der)
     if len(fields) < 6 or fields[4][0] != _SEQUENCE:  # serial number, signature, issuer, validity, subject, key
         raise ValueError("a certificate without the fields that it must have")
     yield from _common_names(fields[4][1])
+    yield from _alternatives(fields)
+
+
+def _alternatives(fields: list[tuple[int, bytes]]) -> Iterator[str]:
     for tag, value in fields[6:]:
         if tag == _EXTENSIONS:
             for _, extension in _elements(_only(value)):

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferryman.wire.certificate import MAX_NAMES, certificate_names
+from ferryman.wire.certificate import MAX_NAMES, certificate_names, is_for
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -55,6 +55,21 @@ def test_all_names_in_order() -> None:
         ],
     )
     assert certificate_names(der) == ("api.example.org", "*.apps.example.org", "192.0.2.7", "2001:db8::7")
+
+
+def test_whom_it_is_for() -> None:
+    names = [
+        x509.DNSName("www.Example.org"),
+        x509.DNSName("*.apps.example"),
+        x509.IPAddress(ipaddress.ip_address("2001:db8::7")),
+    ]
+    der = certificate([common_name("old.example")], names)
+    for name in ("www.example.org", "a.apps.example", "2001:db8::7"):
+        assert is_for(der, name), name
+    for name in ("old.example", "example.org", "apps.example", "a.b.apps.example", "2001:db8::8", ""):
+        assert not is_for(der, name), name
+    assert not is_for(certificate([common_name("a.example")], []), "a.example"), "clients do not go by common names"
+    assert not is_for(der[:-200], "www.example.org")
 
 
 def test_a_certificate_without_names() -> None:
