@@ -76,9 +76,9 @@ def tls(lines: Sequence[Line]) -> list[At]:
 def bump(port: Port, lines: Sequence[Line], outgoing: Outgoing, diagnostics: Diagnostics) -> At | None:
     """The native `bump`, where a line needs one."""
     needed = next((line for line in lines if line.action not in ("splice", "none", "peek", "terminate")), None)
-    options = [option for option in (port.ca, port.key, port.cache) if option is not None]
+    options = [port.cache] if port.tls is not None else [port.ca, port.key, port.cache]  # an https_port's are its own
     if not port.bumps or needed is None:
-        for option in options:
+        for option in filter(None, options):
             diagnostics.warning(option.mark, "this has no effect: nothing is bumped on this port", "")
         return None
     if port.static is not None:

@@ -85,7 +85,7 @@ DIRECTIVES: Final = Table(
     cache_peer | yes | see below
     client_idle_pconn_timeout connect_timeout dns_timeout read_timeout | yes |
     http_access | yes |
-    http_port | yes | see below
+    http_port https_port | yes | see below
     include | yes | relative names: of the current folder, as in Squid, else of the including file's
     logformat | yes | the name is known; lines are JSON
     nonhierarchical_direct prefer_direct | yes |
@@ -128,7 +128,6 @@ DIRECTIVES: Final = Table(
     client_ip_max_connections | not yet | | -1
     http_upgrade_request_protocols | inert | Upgrade is always passed on, and the stream that follows is tunnelled
 
-    https_port | not yet | clients speak HTTP to the proxy, and TLS within CONNECT; write http_port
     ftp_port | not yet |
     tcp_outgoing_address | not yet | the system chooses
     tcp_outgoing_tos tcp_outgoing_mark clientside_tos qos_flows | inert | packets are not marked
@@ -252,6 +251,19 @@ PORT: Final = Table(
     cipher options tls-min-version version tls-dh dhparams sslflags | inert | OpenSSL's defaults are used
     sslcontext tls-context | quiet |
     tls-default-ca tls-no-npn | quiet |
+    """,
+)
+
+TLS_PORT: Final = Table(
+    "https_port option",
+    """
+    tls-min-version | yes | older than 1.2: 1.2
+    cipher | yes | of TLS 1.2
+    clientca tls-cafile cafile | yes | clients show certificates that it has signed
+    sslflags | yes | CONDITIONAL_AUTH, NO_DEFAULT_CA; others: not yet
+    capath crlfile | not yet | write clientca=FILE
+    ssl-bump | not yet | of interception only; write http_port
+    options version tls-dh dhparams | inert | OpenSSL's defaults are used
     """,
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ferryman.config.dialects.squid import bumping, lint, lists
+from ferryman.config.dialects.squid import bumping, lint, lists, ports
 from ferryman.config.dialects.squid.ports import Port, usual
 from ferryman.config.dialects.squid.settings import Settings
 from ferryman.config.place import At, Mistake
@@ -30,7 +30,7 @@ _MAX_HEAD: Final = 64 << 10  # bytes, request_header_max_size
 def build(settings: Settings, place: Mark, diagnostics: Diagnostics) -> dict[str, object]:
     """The native configuration as a tree (config/place.py). `place` is where nothing better is known."""
     if not settings.ports:
-        if "http_port" not in settings.faulty:
+        if settings.faulty.isdisjoint(("http_port", "https_port")):
             hint = "add a line `http_port 3128`, or `http_port 127.0.0.1:3128`"
             diagnostics.warning(place, "there is no http_port: the proxy listens on port 3128", hint)
         settings.ports.append(usual(place))
@@ -88,6 +88,8 @@ def _listener(
     for key, (name, default) in _TIMES.items():
         connect[key] = times.get(name, default)
     tree: dict[str, object] = {"bind": [port.bind], "mode": "connect", "connect": connect}
+    if (tls := ports.tls(port)) is not None:
+        tree["tls"] = [tls]
     conditions = [rule for key in ("access", "tls", "via") for rule in _whens(connect.get(key))]
     if tests := settings.acls.tests(conditions, names):
         tree["tests"] = tests

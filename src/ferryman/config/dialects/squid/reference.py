@@ -55,6 +55,7 @@ _SUPPORT: Final = {
 }
 _PAGES: Final[tuple[tuple[str, Table], ...]] = (
     ("http_port", keywords.PORT),
+    ("https_port", keywords.TLS_PORT),
     ("acl", keywords.TYPES),
     ("auth_param basic", keywords.AUTH),
     ("cache_peer", keywords.PEER),

@@ -187,6 +187,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "dns_timeout": _time,
     "http_access": _http_access,
     "http_port": _http_port,
+    "https_port": _http_port,
     "logformat": _logformat,
     "never_direct": _never_direct,
     "nonhierarchical_direct": _nonhierarchical_direct,

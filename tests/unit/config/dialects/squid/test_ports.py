@@ -1,4 +1,4 @@
-"""http_port."""
+"""http_port and https_port."""
 
 from __future__ import annotations
 
@@ -46,3 +46,33 @@ def test_findings(line: str, finding: str) -> None:
     _, found = parsed(f"{line}\n{OPEN}")
     assert len(found) == 1
     assert found[0].startswith(finding)
+
+
+def test_clients_that_speak_tls_with_the_proxy() -> None:
+    data, found = parsed(
+        "https_port 1 name=a tls-cert=/c tls-key=/k tls-min-version=1.3 cipher=HIGH\n"
+        "https_port 2 name=b cert=/c clientca=/ca\n"
+        f"https_port 3 name=c cert=/c cafile=/ca sslflags=CONDITIONAL_AUTH\nhttp_port 4 name=d\n{OPEN}"
+    )
+    assert found == []
+    assert {name: listener.get("tls") for name, listener in data["listeners"].items()} == {
+        "a": [{"certificates": [{"file": "/c", "key": "/k"}], "min_version": "1.3", "ciphers": "HIGH"}],
+        "b": [{"certificates": [{"file": "/c"}], "clients": {"certificate": "required", "ca": "/ca"}}],
+        "c": [{"certificates": [{"file": "/c"}], "clients": {"certificate": "optional", "ca": "/ca"}}],
+        "d": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "finding"),
+    [
+        ("https_port 1", "1:12: error: clients speak TLS with an https_port, which needs a certificate; add tls-cert"),
+        ("https_port 1 cert=/c ssl-bump", "1:22: error: 'ssl-bump' is Squid's, not supported by ferryman yet; of"),
+        ("https_port 1 cert=/c sslflags=VERIFY_CRL", "1:22: error: 'VERIFY_CRL' is Squid's, not supported by"),
+        ("https_port 1 cert=/c tls-min-version=2", "1:22: error: there is no TLS '2'; write 1.2 or 1.3"),
+        ("https_port 1 cert=/c options=NO_TLSv1", "1:22: warning: 'options' has no effect here; OpenSSL's defaults"),
+    ],
+)
+def test_findings_of_an_https_port(line: str, finding: str) -> None:
+    _, found = parsed(f"{line}\n{OPEN}")
+    assert any(one.startswith(finding) for one in map(str, found)), found
