@@ -7,6 +7,7 @@ descriptors; nothing of health, pages or configuration files.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -17,6 +18,7 @@ from ferryman.controlplane.process import WorkerProcess, describe_exit
 from ferryman.controlplane.sockets import Sockets
 from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
+from ferryman.wire import http1forward
 
 READY_TIMEOUT: Final = 30.0
 """Seconds a worker has to confirm a plan."""
@@ -66,6 +68,7 @@ class Fleet:
         self._orders = orders
         self._tell = tell
         self._asked = asked
+        self._name = f"{http1forward.PSEUDONYM}-{secrets.token_hex(4)}"  # in Via; by chance: it tells nothing
         self._wanted = 0
         self._deaths: dict[int, list[float]] = {}  # when each index died lately
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,6 +99,7 @@ class Fleet:
             return
         self.workers[index] = worker
         worker.order("confine", *self._orders.confinement())
+        worker.order("name", self._name)
         self._send_plan(worker)
         if keys := self._orders.ticket_keys():
             worker.order("tickets", keys)

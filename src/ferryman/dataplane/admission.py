@@ -91,10 +91,19 @@ class Way:
     resolved: target.Resolved
     tls: access.TlsAction
     authorization: str = ""  # the client's own, for upstream proxies that want it
+    via: str = ""  # the hops so far, for upstream proxies
 
 
-async def admit(session: Session, connect: Connect, ask: Ask, method: str | None, authorization: str | None) -> Way:
-    """Who is it, may it go there, and by which way? Raises Refusal, with `again` where credentials would help."""
+async def admit(session: Session, connect: Connect, ask: Ask, request: Request | None) -> Way:
+    """Who is it, may it go there, and by which way? `request`: None in SOCKS5, where all that is known is known.
+
+    Raises Refusal, with `again` where credentials would help.
+    """
+    method = authorization = None
+    via = f"1.1 {session.worker.name}"
+    if request is not None:
+        method, authorization = request.method, request.get("proxy-authorization")
+        via = http1forward.via(request, session.worker.name)
     facts = session.learn()
     session.record.ask = ask
     ask.method = method or ""
@@ -102,6 +111,9 @@ async def admit(session: Session, connect: Connect, ask: Ask, method: str | None
     facts.target_addresses = UNKNOWN
     facts.server_names = UNKNOWN
     facts.time = time()  # of this request, which may be a late one of its connection
+    if request is not None and http1forward.has_passed(request, session.worker.name):
+        reason = "this request has been here before: its way through other proxies leads back"
+        raise Refusal("proxy_loop_detected", reason, code="PR")
     if method is not None:
         facts.method = method
         if connect.authenticate:
@@ -135,7 +147,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, method: str | None
         if step.action == "terminate":
             raise denied(_outspoken(step))
         action = step.action
-    return Way(resolved, action, authorization or "")
+    return Way(resolved, action, authorization or "", via)
 
 
 def _outspoken(verdict: access.Verdict | access.TlsVerdict) -> str:

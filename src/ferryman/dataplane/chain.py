@@ -26,43 +26,53 @@ if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
 
-class Credentials(Protocol):
-    """What the client sent, for proxies that are to get it."""
+class Client(Protocol):
+    """What the client sent that other proxies get: `via` all of them, its credentials those that are to."""
 
     @property
     def authorization(self) -> str: ...
 
+    @property
+    def via(self) -> str: ...
+
 
 async def reach(
-    session: Session, hops: Chain, host: str, port: int, timeout: float | None, client: Credentials | None = None
+    session: Session, hops: Chain, host: str, port: int, timeout: float | None, client: Client | None = None
 ) -> int:
     """A connection to a target through proxies in a row. Raises Refusal.
 
     `timeout`: seconds for each step. A proxy's own refusal has `Refusal.received`.
     """
-    fd = await nearest(session, hops, timeout)
-    return await _guarded(session, hops[-1], fd, (host, port), timeout, client)
+    fd = await nearest(session, hops, timeout, client)
+    return await _guarded(session, hops[-1], fd, (host, port), timeout, authorization(hops[-1], client), client)
 
 
-async def nearest(session: Session, hops: Chain, timeout: float | None) -> int:
+async def nearest(session: Session, hops: Chain, timeout: float | None, client: Client | None = None) -> int:
     """A connection to the last of these proxies itself, through the others, for requests to be sent to it."""
     first = hops[0]
     fd = await _secured(session, first, await _dial(session, first, timeout), timeout)
     for hop, further in pairwise(hops):
         goal = further.address.host, further.address.port
-        fd = await _guarded(session, hop, fd, goal, timeout, None)
+        fd = await _guarded(session, hop, fd, goal, timeout, authorization(hop, None), client)
         fd = await _secured(session, further, fd, timeout)
     return fd
 
 
 async def _guarded(
-    session: Session, hop: Hop, fd: int, goal: tuple[str, int], timeout: float | None, client: Credentials | None
+    session: Session,
+    hop: Hop,
+    fd: int,
+    goal: tuple[str, int],
+    timeout: float | None,
+    credentials: str,
+    client: Client | None,
 ) -> int:
     """Negotiate with one proxy; whatever goes wrong closes `fd` and is a Refusal."""
     session.deadline = session.worker.loop.now + (timeout or inf)
     stream = Stream(session, fd, session.server_mask, f"proxy {hop.address}")
     try:
-        await _negotiate(stream, hop, goal, authorization(hop, client))
+        via = client.via if client is not None else f"1.1 {session.worker.name}"
+        await _negotiate(stream, hop, goal, via, credentials)
     except BaseException as problem:
         session.worker.loop.close(fd)
         match problem:
@@ -114,19 +124,19 @@ async def _secured(session: Session, hop: Hop, fd: int, timeout: float | None) -
         raise
 
 
-def authorization(hop: Hop, client: Credentials | None) -> str:
+def authorization(hop: Hop, client: Client | None) -> str:
     """The Proxy-Authorization for a proxy; "": none."""
     if client is not None and hop.pass_credentials and client.authorization:
         return client.authorization
     return basic.basic_authorization(hop.user, hop.password) if hop.user else ""
 
 
-async def _negotiate(stream: Stream, hop: Hop, goal: tuple[str, int], credentials: str) -> None:
+async def _negotiate(stream: Stream, hop: Hop, goal: tuple[str, int], via: str, credentials: str) -> None:
     """Have one proxy connect to `goal`. `credentials`: the Proxy-Authorization it gets, if it speaks HTTP."""
     if hop.scheme == "socks5":
         await _socks(stream, hop, goal)
         return
-    await stream.send(http1forward.connect_request(*goal, credentials))
+    await stream.send(http1forward.connect_request(*goal, via, credentials))
     for _ in range(http1.MAX_INTERIM):
         answer = await stream.head(lambda data: http1.parse_response(data, "CONNECT", LONGEST), LONGEST)
         if answer.status >= 200:

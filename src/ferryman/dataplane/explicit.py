@@ -71,7 +71,7 @@ async def _connect(session: Session, connect: Connect, client: ClientStream, req
     """CONNECT. True: refused for want of credentials, and the client may try again."""
     ask = Ask("connect", request.host, request.port)
     try:
-        way = await admission.admit(session, connect, ask, "CONNECT", request.get("proxy-authorization"))
+        way = await admission.admit(session, connect, ask, request)
         fd = await target.reach(session, connect, ask, way)
     except Refusal as refusal:
         return await admission.answer(session, client, refusal, request)
@@ -116,7 +116,7 @@ async def _socks(session: Session, connect: Connect, client: ClientStream) -> No
     session.deadline = inf
     ask.host, ask.port = request.host, request.port
     try:
-        way = await admission.admit(session, connect, ask, None, None)
+        way = await admission.admit(session, connect, ask, None)
         fd = await target.reach(session, connect, ask, way)
     except Refusal as refusal:
         await admission.farewell(session, client, refusal, socks5.reply(refusal.socks))

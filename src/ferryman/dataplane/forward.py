@@ -73,10 +73,11 @@ class _Server:
 
     def head(self, request: Request) -> bytes:
         """The request's head as this next hop wants it."""
+        name = self.stream.session.worker.name
         if self.hop is None:
-            return http1forward.forwarded_request(request, request.path)
+            return http1forward.forwarded_request(request, request.path, name=name)
         credentials = [("Proxy-Authorization", self.authorization)] if self.authorization else []
-        return http1forward.forwarded_request(request, request.target, credentials)
+        return http1forward.forwarded_request(request, request.target, credentials, name)
 
 
 async def serve(session: Session, connect: Connect, client: ClientStream, request: Request) -> Request | None:
@@ -111,7 +112,7 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
 async def _server_for(session: Session, connect: Connect, request: Request, kept: _Server | None) -> _Server:
     """A connection for this request: the kept one if it leads there. Raises Refusal."""
     ask = Ask("http", request.host, request.port)
-    way = await admission.admit(session, connect, ask, request.method, request.get("proxy-authorization"))
+    way = await admission.admit(session, connect, ask, request)
     # the addresses belong to it: they are what this request was judged by
     addresses = frozenset(way.resolved.addresses or ())
     key = (request.host, request.port, addresses, way.resolved.chains, way.authorization)
@@ -129,7 +130,7 @@ async def _server_for(session: Session, connect: Connect, request: Request, kept
             return _Server(Stream(session, fd, session.server_mask, name), key)
         last = hops[-1]
         ask.via = " ".join(map(str, hops))
-        fd = await chain.nearest(session, hops, connect.connect_timeout)
+        fd = await chain.nearest(session, hops, connect.connect_timeout, way)
         stream = Stream(session, fd, session.server_mask, f"proxy {last.address}")
         return _Server(stream, key, last, chain.authorization(last, way))
 
@@ -238,7 +239,7 @@ class _Exchange:
 
     async def _say(self, response: Response, options: Iterable[tuple[str, str]] = ()) -> None:
         """The head of an answer, for the client."""
-        head = http1forward.forwarded_response(response, self.request.version, options)
+        head = http1forward.forwarded_response(response, self.request.version, options, self.session.worker.name)
         self.ask.status = response.status
         self.said += len(head)
         await self.client.send(head)

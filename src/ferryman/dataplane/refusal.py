@@ -15,7 +15,7 @@ from ferryman.dataplane.record import How
 from ferryman.wire import httpreply
 
 NAME: Final = "ferryman"
-"""What this proxy calls itself in Proxy-Status and Via."""
+"""What this proxy calls itself in Proxy-Status."""
 
 STATUS: Final = {
     "connection_limit_reached": 503,
@@ -33,6 +33,7 @@ STATUS: Final = {
     "http_response_timeout": 504,
     "proxy_configuration_error": 500,
     "proxy_internal_error": 500,
+    "proxy_loop_detected": 502,
     "tls_certificate_error": 502,
     "tls_protocol_error": 502,
 }

@@ -31,6 +31,7 @@ from ferryman.dataplane.relay import Carrier, End, Tunnel
 from ferryman.dataplane.session import Session
 from ferryman.dataplane.syslog import Sink
 from ferryman.plan import Listener, LogTarget, Plan, Server
+from ferryman.wire import http1forward
 
 TICK: Final = 0.05  # seconds between looks at sessions that are being set up
 SWEEP: Final = 1.0  # seconds between looks at all tunnels; shorter where a timeout is short
@@ -62,6 +63,7 @@ class Worker:
         self.status = 0  # to exit with
         self.questions = Questions(self)
         self.ticket_keys = b""  # until the supervisor says: each worker's own
+        self.name = http1forward.PSEUDONYM  # in Via; the supervisor says a better one
         self.frames = Frames(channel, trusted=True)
         self.channel = channel
         self.channel.setblocking(False)
@@ -169,6 +171,10 @@ class Worker:
         self.ticket_keys = keys
         for generation in self.generations:
             generation.follow_tickets(keys)
+
+    def order_name(self, name: str, *, descriptors: list[int]) -> None:
+        """What this program calls itself to other proxies: unlike any other ferryman."""
+        self.name = name
 
     def order_learned(self, learned: Learned, *, descriptors: list[int]) -> None:
         """Which clients are not bumped for which names, for now."""

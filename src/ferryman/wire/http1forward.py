@@ -15,7 +15,8 @@ from typing import Final
 from ferryman.wire.authority import format_authority
 from ferryman.wire.http1 import Framing, Headers, Request, Response, Version
 
-_VIA: Final = "ferryman"
+PSEUDONYM: Final = "ferryman"
+"""What this proxy calls itself in Via where it has no name of its own."""
 _HOP: Final = frozenset(
     {
         "connection",
@@ -50,19 +51,37 @@ def wants_close(message: Request | Response) -> bool:
     return "close" in options or (message.version == (1, 0) and "keep-alive" not in options)
 
 
-def forwarded_request(request: Request, target: str, extra: Iterable[tuple[str, str]] = ()) -> bytes:
+def via(message: Request | Response, name: str) -> str:
+    """The Via to send on: the hops that it tells of, and this one, called `name` (RFC 9110 section 7.6.3)."""
+    own = f"{message.version[0]}.{message.version[1]} {name}"
+    return ", ".join([*message.get_all("via"), own]) if "via" in message.names else own
+
+
+def has_passed(request: Request, name: str) -> bool:
+    """Did it come by a proxy of this name before?"""
+    if "via" not in request.names:
+        return False
+    hops = [hop.split() for value in request.get_all("via") for hop in value.split(",")]
+    return name in [hop[1] for hop in hops if len(hop) > 1]
+
+
+def forwarded_request(
+    request: Request, target: str, extra: Iterable[tuple[str, str]] = (), name: str = PSEUDONYM
+) -> bytes:
     """The head for the next hop: `request.path` as `target` for the server, `request.target` for another proxy.
 
     Host is what the URI says, whatever the client wrote there (RFC 9112 section 3.2.2). `extra` are fields to add, such
-    as `Connection: close`, which must not go with an `upgrade`.
+    as `Connection: close`, which must not go with an `upgrade`. `name` is for Via.
     """
     host = request.get("host") or ""
     if request.form == "absolute":
         host = format_authority(request.host, request.port) if request.port != 80 else _bracketed(request.host)
-    return _head(f"{request.method} {target} HTTP/1.1", [("Host", host)], request, {"host"}, extra)
+    return _head(f"{request.method} {target} HTTP/1.1", [("Host", host)], request, {"host"}, extra, name)
 
 
-def forwarded_response(response: Response, client: Version, extra: Iterable[tuple[str, str]] = ()) -> bytes:
+def forwarded_response(
+    response: Response, client: Version, extra: Iterable[tuple[str, str]] = (), name: str = PSEUDONYM
+) -> bytes:
     """The head for a client that speaks this version.
 
     One that speaks 1.0 knows no chunks: then give it only the content (`ChunkReader.spans`) and close after it.
@@ -72,15 +91,15 @@ def forwarded_response(response: Response, client: Version, extra: Iterable[tupl
         unknown = {"transfer-encoding", "content-length"}
     elif client == (1, 0) and response.body is Framing.CHUNKED:
         unknown = {"transfer-encoding"}
-    return _head(f"HTTP/1.1 {response.status} {response.reason}", [], response, unknown, extra)
+    return _head(f"HTTP/1.1 {response.status} {response.reason}", [], response, unknown, extra, name)
 
 
-def connect_request(host: str, port: int, authorization: str = "") -> bytes:
-    """The request for a tunnel; `authorization` is a Proxy-Authorization value, "" for none."""
+def connect_request(host: str, port: int, hops: str, authorization: str = "") -> bytes:
+    """The request for a tunnel. `hops`: Via's value; `authorization`: Proxy-Authorization's, "" for none."""
     authority = format_authority(host, port)
     credentials = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
-    head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n"
-    assert head.count("\n") == (4 if authorization else 3), "no value ends a line"
+    head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nVia: {hops}\r\n{credentials}\r\n"
+    assert head.count("\n") == (5 if authorization else 4), "no value ends a line"
     return head.encode("latin-1")
 
 
@@ -90,6 +109,7 @@ def _head(
     message: Request | Response,
     more: set[str],
     extra: Iterable[tuple[str, str]],
+    name: str,
 ) -> bytes:
     """`more` are names not to pass on besides those of this hop."""
     protocols = upgrade(message)
@@ -97,15 +117,15 @@ def _head(
     fields: Headers = (
         *first,
         *(
-            (name, value)
-            for key, (name, value) in zip(message.names, message.headers, strict=True)
+            field
+            for key, field in zip(message.names, message.headers, strict=True)
             if key not in dropped
         ),
-        ("Via", f"{message.version[0]}.{message.version[1]} {_VIA}"),
+        ("Via", f"{message.version[0]}.{message.version[1]} {name}"),
         *((("Connection", "Upgrade"), ("Upgrade", protocols)) if protocols else ()),
         *extra,
     )
-    text = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    text = "".join([f"{key}: {value}\r\n" for key, value in fields])
     assert text.count("\n") == len(fields), "no value ends a line"
     return f"{line}\r\n{text}\r\n".encode("latin-1")
 

@@ -51,6 +51,22 @@ def test_each_try_has_its_line_and_is_counted(rig: Rig) -> None:
     assert (cells[base + Cell.SESSIONS], cells[base + Cell.DENIED_CONTENT]) == (2, 4)
 
 
+@pytest.mark.parametrize("method", ["CONNECT 127.0.0.1:1", "GET http://127.0.0.1:1/"])
+def test_a_request_that_comes_back_goes_no_further(rig: Rig, method: str) -> None:
+    proxy(rig, **USERS)
+    rig.worker.order_name("ferryman-0123abcd", descriptors=[])
+    client = asks(rig, f"{method} HTTP/1.1\r\nHost: x\r\nVia: 1.1 ferryman-0123abcd, 1.1 other\r\n\r\n")
+    said = head(rig, client)
+    assert said.startswith("HTTP/1.1 502 ")
+    assert "Proxy-Status: ferryman; error=proxy_loop_detected" in said
+    client.close()
+    found = line(rig)
+    assert (found["code"], found["error"]) == ("PR", "proxy_loop_detected")
+    other = asks(rig, f"{method} HTTP/1.1\r\nHost: x\r\nVia: 1.1 ferryman-4567cdef\r\n\r\n")
+    assert head(rig, other).startswith("HTTP/1.1 407 ")
+    other.close()
+
+
 def test_credentials_that_nobody_can_check_now(rig: Rig) -> None:
     proxy(rig, **USERS)
     client = connect_to(rig, 443, ALICE)

@@ -11,7 +11,7 @@ from ferryman.plan import Address, Hop, Through
 
 pytestmark = pytest.mark.twin
 
-TARGET = "CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: 127.0.0.1:443\r\n"
+TARGET = "CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: 127.0.0.1:443\r\nVia: 1.1 ferryman\r\n"
 
 
 class Client:
@@ -19,6 +19,7 @@ class Client:
 
     def __init__(self, authorization: str) -> None:
         self.authorization = authorization
+        self.via = "1.1 ferryman"
 
 
 def test_connect_with_credentials_and_what_follows_the_answer(rig: Rig) -> None:
@@ -43,10 +44,11 @@ def test_several_in_a_row(rig: Rig) -> None:
     second = Hop("socks5", Address("name", "second.test", 1080), "bob", "pw")
     third = Hop("http", Address("inet6", "2001:db8::3", 3128))
     proxy(rig, via=through((hop(far), second, third)))
-    client = connect_to(rig, 443)
+    client = connect_to(rig, 443, "Via: 1.0 first")
     rig.run(far.waiting)
     upstream = far.accept()
-    assert head(rig, upstream) == "CONNECT second.test:1080 HTTP/1.1\r\nHost: second.test:1080\r\n\r\n"
+    hops = "Via: 1.0 first, 1.1 ferryman\r\n"
+    assert head(rig, upstream) == f"CONNECT second.test:1080 HTTP/1.1\r\nHost: second.test:1080\r\n{hops}\r\n"
     upstream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     assert rig.read(upstream, 4) == b"\x05\x02\x00\x02"
     upstream.sendall(b"\x05\x02")
@@ -54,7 +56,7 @@ def test_several_in_a_row(rig: Rig) -> None:
     upstream.sendall(b"\x01\x00")
     assert rig.read(upstream, 22) == b"\x05\x01\x00\x04\x20\x01\x0d\xb8" + bytes(11) + b"\x03\x0c\x38"
     upstream.sendall(b"\x05\x00\x00\x01" + bytes(6))
-    assert head(rig, upstream) == f"{TARGET}\r\n"
+    assert head(rig, upstream) == f"{TARGET}\r\n".replace("1.1 f", "1.0 first, 1.1 f")
     upstream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     assert head(rig, client) == "HTTP/1.1 200 Connection established\r\n\r\n"
     client.close()

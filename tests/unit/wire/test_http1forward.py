@@ -11,7 +11,9 @@ from ferryman.wire.http1forward import (
     connect_request,
     forwarded_request,
     forwarded_response,
+    has_passed,
     upgrade,
+    via,
     wants_close,
 )
 
@@ -195,12 +197,32 @@ def test_who_closes(line: str, fields: tuple[str, ...], closes: bool) -> None:
 
 
 def test_a_tunnel_is_asked_for() -> None:
-    assert connect_request("h", 443) == b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"
-    assert connect_request("::1", 22, "Basic eDp5") == (
-        b"CONNECT [::1]:22 HTTP/1.1\r\nHost: [::1]:22\r\nProxy-Authorization: Basic eDp5\r\n\r\n"
+    assert connect_request("h", 443, "1.1 a") == b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\nVia: 1.1 a\r\n\r\n"
+    assert connect_request("::1", 22, "1.1 a", "Basic eDp5") == (
+        b"CONNECT [::1]:22 HTTP/1.1\r\nHost: [::1]:22\r\nVia: 1.1 a\r\nProxy-Authorization: Basic eDp5\r\n\r\n"
     )
     with pytest.raises(AssertionError):
-        connect_request("h", 443, "a\r\nX: y")
+        connect_request("h", 443, "1.1 a", "a\r\nX: y")
+
+
+# --- Via ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent", "passed"),
+    [
+        ((), "1.1 me", False),
+        (("Via: 1.0 fred, 1.1 p.example.net",), "1.0 fred, 1.1 p.example.net, 1.1 me", False),
+        (("Via: 1.0 fred", "via: HTTP/1.1 me (Apache/1.1)"), "1.0 fred, HTTP/1.1 me (Apache/1.1), 1.1 me", True),
+        (("Via: 1.1 me",), "1.1 me, 1.1 me", True),
+        (("Via: 1.1 me-too,1.1",), "1.1 me-too,1.1, 1.1 me", False),
+    ],
+)
+def test_the_hops_so_far(fields: tuple[str, ...], sent: str, passed: bool) -> None:
+    head = request("CONNECT h:443 HTTP/1.1", "Host: h", *fields)
+    assert via(head, "me") == sent
+    assert has_passed(head, "me") is passed
+    assert lines(forwarded_request(head, "/", name="me"))[-1] == "Via: 1.1 me"
 
 
 name = st.sampled_from(["A", "Connection", "Upgrade", "Keep-Alive", "Via", "X-Hop", "Proxy-Authorization", "TE"])

@@ -181,7 +181,7 @@ DIRECTIVES: Final = Table(
     url_rewrite_access url_rewrite_bypass url_rewrite_children url_rewrite_extras url_rewrite_host_header | quiet |
     url_rewrite_timeout | quiet |
 
-    via | inert | HTTP requests get `Via: 1.1 ferryman` | on
+    via | inert | HTTP requests get `Via: 1.1 ferryman-…` | on
     forwarded_for | inert | X-Forwarded-For is left as it comes | transparent; off; delete; truncate
     reply_header_access reply_header_replace reply_header_add | not yet | replies are carried as they are
     request_header_add request_header_replace | not yet | requests are carried as they are
@@ -354,7 +354,7 @@ HEADERS: Final = Table(
     "header to deny",
     """
     proxy-authorization proxy-connection keep-alive te | quiet |
-    via | inert | HTTP requests get `Via: 1.1 ferryman`
+    via | inert | HTTP requests get `Via: 1.1 ferryman-…`
     x-forwarded-for | inert | it is left as it comes
     """,
 )

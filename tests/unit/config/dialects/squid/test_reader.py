@@ -71,7 +71,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("forwarded_for on", ["'forwarded_for' has no effect here; X-Forwarded-For is left as it comes"]),
         ("dns_v4_first on", ["'dns_v4_first' is gone from Squid, and ignored"]),
         ("cache_mgr webmaster", []),
-        ("request_header_access Via deny all", ["'via' has no effect here; HTTP requests get `Via: 1.1 ferryman`"]),
+        ("request_header_access Via deny all", ["'via' has no effect here; HTTP requests get `Via: 1.1 ferryman-…`"]),
         ("request_header_access User-Agent allow all", []),
         ("request_header_access Proxy-Connection deny all", []),
         (

@@ -1,0 +1,59 @@
+"""Proxies that lead to each other: a request that comes back is refused the first time it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from ferry import Ferry, free_port, until
+from squid import Squid
+from squid import folder as squid_folder
+from talk import Talk
+
+REQUESTS = {
+    "CONNECT": "CONNECT x.example:443 HTTP/1.1\r\nHost: x.example:443\r\n\r\n",
+    "GET": "GET http://x.example/ HTTP/1.1\r\nHost: x.example\r\n\r\n",
+}
+
+
+def goes_round_once(ferry: Ferry, port: int, method: str) -> None:
+    """Answered, refused where it came back, and there is nothing left of it."""
+    with Talk(port) as talk:
+        talk.send(REQUESTS[method])
+        assert talk.answer(method).status in (502, 503)  # Squid's own to CONNECT is 503
+
+    def asked() -> list[str]:  # Squid's probes of its peer ask nothing
+        return [line["error"] for line in ferry.lines() if "error" in line]
+
+    until(lambda: len(asked()) > 1, "the request to come back, and to end")
+    assert "proxy_loop_detected" in asked()
+    assert len(asked()) == 2
+
+
+@pytest.mark.parametrize("method", REQUESTS)
+def test_two_that_lead_to_each_other(run_ferry: Callable[..., Ferry], method: str) -> None:
+    here, there = free_port(), free_port()
+    text = 'listeners: {{out: {{bind: "127.0.0.1:{}", connect: {{via: [{{through: "http://127.0.0.1:{}"}}]}}}}}}'
+    ferry = run_ferry(text.format(here, there))
+    run_ferry(text.format(there, here))
+    goes_round_once(ferry, here, method)
+
+
+@pytest.mark.parametrize("method", REQUESTS)
+def test_with_a_squid(run_ferry: Callable[..., Ferry], method: str) -> None:
+    here, there = free_port(), free_port()
+    ferry = run_ferry(
+        f'listeners: {{out: {{bind: "127.0.0.1:{here}", connect: {{via: [{{through: "http://127.0.0.1:{there}"}}]}}}}}}'
+    )
+    text = f"""
+http_port 127.0.0.1:{there}
+http_access allow localhost
+cache_peer 127.0.0.1 parent {here} 0 no-query no-digest default
+never_direct allow all
+"""
+    with squid_folder() as place:
+        squid = Squid(place, text, there)
+        try:
+            goes_round_once(ferry, here, method)
+        finally:
+            squid.close()
