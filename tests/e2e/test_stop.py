@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import pytest
 from ferry import Ferry, free_port, until
+from origin import Origin
 from servers import EchoServer
+from talk import Talk
 
 
 def configuration(port: int, server: EchoServer, more: str = "") -> str:
@@ -70,3 +72,37 @@ def test_a_drain_has_a_limit(run_ferry: Callable[..., Ferry], echo: Callable[...
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
     assert "the rest is cut" in ferry.log
+
+
+def test_a_drain_of_an_explicit_proxy_waits_for_what_is_under_way_only(run_ferry: Callable[..., Ferry]) -> None:
+    """Idle clients are let go, answers under way say that they are the last, and nothing new is begun."""
+    port = free_port()
+    text = f"listeners: {{out: {{bind: '127.0.0.1:{port}', connect: {{egress_allow: [127.0.0.1]}}}}}}"
+    ferry = run_ferry(f"global: {{workers: 1}}\n{text}\n")
+    origin = Origin()
+    request = f"GET http://{origin.address}/say/x HTTP/1.1\r\nHost: x\r\n\r\n"
+    slow = f"POST http://{origin.address}/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    with Talk(port) as idle, Talk(port) as busy, Talk(port) as plain, Talk(port) as tunnel, Talk(port) as silent:
+        idle.send(request)
+        assert idle.answer().get("connection") == ""
+        busy.send(f"{slow}12")
+        until(lambda: origin.connections == 2, "the request to be under way")
+        until(lambda: ferry.listener("out")["counts"]["sessions_now"] == 5, "all to be accepted")
+        ferry.client.drain()
+        assert idle.rest() == b"", "an orderly end, at once"
+        plain.send(request)
+        refused = plain.answer()
+        assert (refused.status, refused.error) == (503, "proxy_internal_response")
+        assert (refused.get("retry-after"), refused.get("connection")) == ("5", "close")
+        assert tunnel.connect(origin.address).status == 503
+        silent.send(b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\x01\x00\x50")
+        assert silent.exactly(4) == b"\x05\x00\x05\x01"
+        assert ferry.process.poll() is None, "one request is still under way"
+        busy.send("34")
+        last = busy.answer()
+        assert (last.body, last.get("connection")) == (b"1234", "close")
+        assert busy.rest() == b""
+    assert ferry.process.wait(10) == 0
+    origin.close()
+    ends = sorted((line.get("status") or 0, line["code"], line["how"]) for line in ferry.lines())
+    assert ends == [(0, "K-", "shutdown"), (200, "--", "fin"), (200, "--", "fin"), *[(503, "K-", "shutdown")] * 2]
