@@ -36,6 +36,10 @@ FETCHES: Final[dict[str, str]] = {
     "dst_port": "local_port",
     "fc_dst": "local_address",
     "fc_dst_port": "local_port",
+    "fc_pp_authority": "proxy_authority",
+    "fc_pp_tlv": "proxy_tlv",
+    "fc_pp_unique_id": "proxy_unique_id",
+    "fc_rcvd_proxy": "proxied",
     "fc_src": "client_address",
     "fc_src_port": "client_port",
     "fe_name": "listener",
@@ -163,6 +167,8 @@ def sample(word: Word, default_argument: str = "") -> Sample:
         method = "version"
     elif len(parts) == 1 and name in _BINARY_AT_ONCE:
         method = "binary"
+    elif len(parts) == 1 and fact == "proxy_tlv":
+        method = "is"
     return Sample(str(parsed), method, parsed.needs, str(parsed.fact.args[0]) if fact == "usable_servers" else "")
 
 
@@ -217,6 +223,6 @@ def _truth(word: Word, argument: str) -> str:
 
 def _written(name: str, arguments: list[str]) -> str:
     """A native call; whatever is not plain is quoted."""
-    plain = re.compile(r"[+-]?[0-9]+|[A-Za-z_][A-Za-z0-9_.:-]*")
+    plain = re.compile(r"[+-]?[0-9]+|0x[0-9A-Fa-f]+|[A-Za-z_][A-Za-z0-9_.:-]*")
     shown = [a if plain.fullmatch(a) else '"' + re.sub(r'(["\\])', r"\\\1", a) + '"' for a in arguments]
     return f"{name}({','.join(shown)})" if shown else name

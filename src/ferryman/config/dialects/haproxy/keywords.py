@@ -345,7 +345,7 @@ ACTIONS: Final = Table(
     do-log | | not yet |
     do-resolve | | not yet |
     expect-netscaler-cip | | not yet |
-    expect-proxy | | not yet |
+    expect-proxy | | yes | `tcp-request connection expect-proxy layer4`, for everybody or `if { src … }`
     lua.* | | not yet |
     ot-group | | not yet |
     sc-add-gpc | | not yet |

@@ -13,7 +13,7 @@ BIND: Final = Table(
     "bind keyword",
     """
     accept-netscaler-cip | 1 | not yet |
-    accept-proxy | 0 | not yet |
+    accept-proxy | 0 | yes | on all addresses of its proxy or on none
     allow-0rtt | 0 | not yet |
     alpn | 1 | not yet |
     backlog | 1 | yes | on the only bind of its proxy
@@ -110,7 +110,7 @@ SERVER: Final = Table(
     check-pool-conn-name | 1 | not yet |
     check-proto | 1 | not yet |
     check-reuse-pool | 0 | not yet |
-    check-send-proxy | 0 | not yet |
+    check-send-proxy | 0 | yes |
     check-sni | 1 | not yet |
     check-ssl | 0 | not yet |
     check-via-socks4 | 0 | not yet |
@@ -150,12 +150,12 @@ SERVER: Final = Table(
     no-backup | 0 | yes |
     no-check | 0 | yes |
     no-check-reuse-pool | 0 | quiet |
-    no-check-send-proxy | 0 | quiet |
+    no-check-send-proxy | 0 | yes |
     no-check-ssl | 0 | quiet |
-    no-send-proxy | 0 | quiet |
-    no-send-proxy-v2 | 0 | quiet |
-    no-send-proxy-v2-ssl | 0 | quiet |
-    no-send-proxy-v2-ssl-cn | 0 | quiet |
+    no-send-proxy | 0 | yes |
+    no-send-proxy-v2 | 0 | yes |
+    no-send-proxy-v2-ssl | 0 | yes |
+    no-send-proxy-v2-ssl-cn | 0 | yes |
     no-ssl | 0 | quiet |
     no-ssl-reuse | 0 | quiet |
     no-sslv3 | 0 | quiet |
@@ -178,17 +178,17 @@ SERVER: Final = Table(
     pool-purge-delay | 1 | http |
     port | 1 | yes |
     proto | 1 | not yet |
-    proxy-v2-options | 1 | not yet |
+    proxy-v2-options | 1 | yes | all but cert-sig and cert-key; unique-id is 16 random bytes, or the one received
     redir | 1 | http |
     resolve-net | 1 | inert | names are resolved by the system
     resolve-opts | 1 | inert | names are resolved by the system
     resolve-prefer | 1 | inert | names are resolved by the system
     resolvers | 1 | not yet | leave it out: names are resolved by the system, again and again
     rise | 1 | yes |
-    send-proxy | 0 | not yet |
-    send-proxy-v2 | 0 | not yet |
-    send-proxy-v2-ssl | 0 | not yet |
-    send-proxy-v2-ssl-cn | 0 | not yet |
+    send-proxy | 0 | yes |
+    send-proxy-v2 | 0 | yes |
+    send-proxy-v2-ssl | 0 | yes |
+    send-proxy-v2-ssl-cn | 0 | yes |
     set-proxy-v2-tlv-fmt | 2 | not yet |
     shard | 1 | not yet |
     sigalgs | 1 | not yet |

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ferryman.config.dialects.haproxy import proxying
 from ferryman.config.dialects.haproxy.process import Process
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.serving import backend
@@ -106,6 +107,8 @@ def _door(proxy: Proxy, diagnostics: Diagnostics) -> dict[str, object]:
             value = min(both, key=lambda limit: int(str(limit.value)), default=own)
         if value is not None:
             tree[key] = value
+    if (receive := proxying.receive_proxy(proxy, diagnostics)) is not None:
+        tree["proxy_protocol"] = receive
     if proxy.value("disabled"):
         tree["disabled"] = proxy.settings["disabled"]
     return tree
@@ -125,8 +128,10 @@ def _bind(line: dict[str, At]) -> At:
 
 
 def _connection(proxy: Proxy, diagnostics: Diagnostics) -> list[At]:
-    """Connection rules and session rules: nothing comes between them here."""
+    """Connection rules and session rules: nothing but a PROXY header comes between them here."""
     connection, session = proxy.rules.connection, proxy.rules.session
+    if proxying.receives(proxy):
+        connection = [proxying.of_the_peer(proxy, rule, diagnostics) for rule in connection]
     accepts = [rule for rule in connection if isinstance(rule.value, dict) and rule.value["action"].value == "accept"]
     if accepts and session:
         message = "'tcp-request session' beside 'tcp-request connection accept' is not supported by ferryman yet"

@@ -47,6 +47,8 @@ class Rules:
     routes: list[At] = field(default_factory=list)
     tests: set[str] = field(default_factory=set)  # named conditions they refer to
     reads: bool = False  # some content rule or route needs what the client sends
+    expects: list[At] = field(default_factory=list)  # networks that PROXY headers are expected from
+    expected: Mark | None = None  # the first rule that expects them; with `expects` empty they have to come from all
     last: int = 0
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from ferryman.config.arguments import Arguments
+from ferryman.config.dialects.haproxy import proxying
 from ferryman.config.dialects.haproxy.acl import Condition
 from ferryman.config.dialects.haproxy.expressions import sample
 from ferryman.config.dialects.haproxy.keywords import ACTIONS, RULES
@@ -46,6 +47,12 @@ def _rule(proxy: Proxy, kind: str, arguments: Arguments, diagnostics: Diagnostic
     plain = Word(re.sub(r"\(.*", "", word.text), word.mark)
     action = ACTIONS.find(plain, arguments.keyword).name
     arguments.keyword += f" {action}"
+    if action == "expect-proxy":
+        if kind != "connection":
+            raise Mistake(word, f"'expect-proxy' cannot stand in 'tcp-request {kind}'", "write tcp-request connection")
+        proxying.expect(proxy, word, arguments)
+        _warn_of_order(proxy, kind, arguments, diagnostics)
+        return
     entry: dict[str, object] = {"action": At(_ACTIONS.get(action, action), word.mark)}
     reads: Word | None = None
     if action == "capture":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ferryman.config.dialects.haproxy import proxying
 from ferryman.config.dialects.haproxy.proxy import Proxy
 from ferryman.config.place import At
 from ferryman.config.source import Diagnostics
@@ -35,7 +36,7 @@ _INTERVAL: Final = 2.0  # seconds between checks unless `inter` says otherwise
 def backend(proxy: Proxy, diagnostics: Diagnostics) -> At:
     """The native backend. A redispatch is off, and no time-out set, unless the configuration says so."""
     settings = proxy.settings
-    tree: dict[str, object] = {"servers": [_server(proxy, server) for server in proxy.servers]}
+    tree: dict[str, object] = {"servers": [_server(proxy, server, diagnostics) for server in proxy.servers]}
     tree["balance"] = _balance(proxy, diagnostics)
     if proxy.is_on("option allbackups"):
         tree["use_all_backups"] = At(True, settings["option allbackups"].mark)
@@ -70,7 +71,7 @@ def _balance(proxy: Proxy, diagnostics: Diagnostics) -> At:
     return balance
 
 
-def _server(proxy: Proxy, server: Mapping[str, At]) -> At:
+def _server(proxy: Proxy, server: Mapping[str, At], diagnostics: Diagnostics) -> At:
     tree: dict[str, object] = {"address": server["address"]}
     for keyword, key in _SERVER.items():
         if keyword in server:
@@ -78,6 +79,8 @@ def _server(proxy: Proxy, server: Mapping[str, At]) -> At:
     for keyword, key in _FLAGS.items():
         if keyword in server and server[keyword].value:
             tree[key] = server[keyword]
+    if (send_proxy := proxying.send_proxy(server, diagnostics)) is not None:
+        tree["send_proxy"] = send_proxy
     if "check" in server and server["check"].value:
         tree["check"] = At(_check(proxy, server), server["check"].mark)
     return At(tree, server["line"].mark)
@@ -93,6 +96,8 @@ def _check(proxy: Proxy, server: Mapping[str, At]) -> dict[str, object]:
     if connect is not None and connect.value and proxy.value("timeout check"):
         bounds.append(connect)
     tree["timeout"] = min(bounds, key=lambda bound: float(str(bound.value)))
+    if "check-send-proxy" in server and server["check-send-proxy"].value:
+        tree["send_proxy"] = server["check-send-proxy"]
     if (address := _check_address(server)) is not None:
         tree["address"] = address
     return tree
