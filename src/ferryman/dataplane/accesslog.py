@@ -120,8 +120,9 @@ def _json(node: str) -> Make:
     def _asked(ask: Ask) -> str:
         return (
             f',"protocol":"{ask.protocol}","method":{optional(ask.method)},'
-            f'"target":{quote(endpoint(ask.host, ask.port))},"status":{ask.status or "null"},'
-            f'"user":{optional(ask.user)},"via":{optional(ask.via)},"tls":{optional(ask.tls)},"error":{optional(ask.error)}'
+            f'"target":{quote(endpoint(ask.host, ask.port)) if ask.host else "null"},"status":{ask.status or "null"},'
+            f'"user":{optional(ask.user)},"user_claimed":{optional(ask.user_claimed)},"via":{optional(ask.via)},'
+            f'"tls":{optional(ask.tls)},"error":{optional(ask.error)}'
         )
 
     def _original(host: str, port: int) -> str:

@@ -84,14 +84,15 @@ async def _socks(session: Session, connect: Connect, client: ClientStream) -> No
     """SOCKS5 (RFC 1928), with user and password where there are users (RFC 1929)."""
     session.deadline = session.worker.loop.now + (connect.head_timeout or inf)
     try:
+        ask = session.record.ask = Ask("socks5")
         methods = await client.head(socks5.parse_greeting, 257)
         wanted = socks5.USER_PASSWORD if connect.authenticate else socks5.NO_AUTHENTICATION
         if wanted not in methods:
-            await client.farewell(socks5.method_reply(socks5.NO_ACCEPTABLE))
-            session.end("PR", "policy", "SOCKS5: no method of authentication in common")
+            reason = "it offers no user and password" if connect.authenticate else "it insists on logging in"
+            answer = socks5.method_reply(socks5.NO_ACCEPTABLE)
+            await admission.farewell(session, client, denied(f"SOCKS5: {reason}"), answer)
             return
         await client.send(socks5.method_reply(wanted))
-        ask = Ask("socks5", "", 0)
         credentials = None
         if connect.authenticate:
             credentials = await client.head(socks5.parse_userpass, 513)
@@ -101,9 +102,7 @@ async def _socks(session: Session, connect: Connect, client: ClientStream) -> No
                 await admission.farewell(session, client, refusal, socks5.userpass_reply(False))
                 return
             if session.learn().user is UNKNOWN:
-                await admission.farewell(
-                    session, client, denied("wrong user or password"), socks5.userpass_reply(False)
-                )
+                await admission.farewell(session, client, denied(admission.WRONG), socks5.userpass_reply(False))
                 return
             await client.send(socks5.userpass_reply(True))
         request = await client.head(socks5.parse_request, 262)

@@ -336,10 +336,11 @@ _FACTS: Final[dict[str, Callable[[Record], str | int | None]]] = {
     "server": lambda r: r.server.name if r.server else None,
     "sni": lambda r: r.sni,
     "status": lambda r: (r.ask.status or None) if r.ask else None,
-    "target_host": lambda r: r.ask.host if r.ask else None,
-    "target_port": lambda r: r.ask.port if r.ask else None,
+    "target_host": lambda r: (r.ask.host or None) if r.ask else None,
+    "target_port": lambda r: (r.ask.port or None) if r.ask else None,
     "tls": lambda r: (r.ask.tls or None) if r.ask else None,
     "user": lambda r: (r.ask.user or None) if r.ask else None,
+    "user_claimed": lambda r: (r.ask.user_claimed or None) if r.ask else None,
     "via": lambda r: (r.ask.via or None) if r.ask else None,
 }
 _HAPROXY: Final = {

@@ -17,17 +17,18 @@ How = Literal["", "fin", "rst", "timeout", "policy", "error", "killed", "shutdow
 
 
 class Ask:
-    """What the client of an explicit proxy asked for. `protocol`: connect, http, socks5."""
+    """What the client of an explicit proxy asked for. `protocol`: connect, http, socks5; `host` "": not named yet."""
 
-    __slots__ = ("error", "host", "method", "port", "protocol", "status", "tls", "user", "via")
+    __slots__ = ("error", "host", "method", "port", "protocol", "status", "tls", "user", "user_claimed", "via")
 
-    def __init__(self, protocol: str, host: str, port: int) -> None:
+    def __init__(self, protocol: str, host: str = "", port: int = 0) -> None:
         self.protocol = protocol
         self.host = host
         self.port = port
         self.method = ""  # of HTTP
         self.status = 0  # of the answer that the client got, in HTTP
         self.user = ""  # whose credentials were right
+        self.user_claimed = ""  # who the client said it was, where they were not, or nobody could tell
         self.via = ""  # the proxies it went out through
         self.tls = ""  # what became of the client's TLS: splice, bump, terminate
         self.error = ""  # the type of RFC 9209 it was refused with

@@ -38,6 +38,13 @@ def basic_credentials(value: str) -> tuple[str, str] | None:
     return user, password
 
 
+def fault(value: str) -> str:
+    """Why `basic_credentials` gives None, without a word of the value."""
+    if value[:6].lower() != "basic ":
+        return "only Basic credentials are taken"
+    return "credentials without a user or a password, or that are not base64"
+
+
 def basic_authorization(user: str, password: str) -> str:
     """The value that carries these credentials, in UTF-8.
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from proxying import answer, asks, connect_to, head, line, proxy
-from rig import Rig, closed_port
+from rig import Rig, closed_port, reset
 
 from ferryman.dataplane import counters
 from ferryman.dataplane.counters import Cell
@@ -65,6 +65,58 @@ def test_a_request_that_comes_back_goes_no_further(rig: Rig, method: str) -> Non
     other = asks(rig, f"{method} HTTP/1.1\r\nHost: x\r\nVia: 1.1 ferryman-4567cdef\r\n\r\n")
     assert head(rig, other).startswith("HTTP/1.1 407 ")
     other.close()
+
+
+def test_the_line_of_a_guess_names_the_reason_and_who_was_claimed(rig: Rig) -> None:
+    proxy(rig, **USERS)
+    client = connect_to(rig, 443, ALICE)
+    answer(rig, "verify", False)
+    assert head(rig, client).startswith("HTTP/1.1 407 ")
+    reset(client)
+    found = line(rig)
+    shown = [found[key] for key in ("code", "reason", "user", "user_claimed", "target")]
+    assert shown == ["PR", "wrong user or password", None, "alice", "127.0.0.1:443"]
+    assert len(rig.lines()) == 1, "the end of the connection is worth none"
+    assert "YWxpY2U6cHc" not in rig.lines()[0]
+    assert '"pw"' not in rig.lines()[0]
+
+
+def test_a_client_that_leaves_while_it_is_refused(rig: Rig) -> None:
+    proxy(rig, **USERS)
+    client = connect_to(rig, 443, ALICE)
+    rig.run(lambda: bool(rig.reports("ask")))
+    reset(client)
+    answer(rig, "verify", False)
+    found = line(rig)
+    assert (found["reason"], found["user_claimed"]) == ("wrong user or password", "alice")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("Bearer abc", "only Basic credentials are taken"),
+        ('Digest username="alice"', "only Basic credentials are taken"),
+        ("Basic ????", "credentials without a user or a password, or that are not base64"),
+    ],
+)
+def test_credentials_that_are_none(rig: Rig, value: str, reason: str) -> None:
+    proxy(rig, **USERS)
+    client = connect_to(rig, 443, f"Proxy-Authorization: {value}")
+    assert head(rig, client).startswith("HTTP/1.1 407 ")
+    client.close()
+    assert (line(rig)["reason"], line(rig)["user_claimed"]) == (reason, None)
+
+
+def test_a_client_that_does_not_try_again_is_not_spoken_to(rig: Rig) -> None:
+    proxy(rig, head_timeout=0.1, **USERS)
+    client = connect_to(rig, 443)
+    said = head(rig, client)
+    rig.run(rig.over)
+    rest = b"".join(iter(lambda: client.recv(4096), b""))
+    client.close()
+    assert said.startswith("HTTP/1.1 407 ")
+    assert b"HTTP" not in rest, "no second answer"
+    assert [json.loads(row)["status"] for row in rig.lines()] == [407]
 
 
 def test_credentials_that_nobody_can_check_now(rig: Rig) -> None:

@@ -91,6 +91,28 @@ def test_socks5_on_the_same_port(rig: Rig) -> None:
     assert line(rig)["protocol"] == "socks5"
 
 
+def test_socks5_with_a_wrong_password(rig: Rig) -> None:
+    proxy(rig, **USERS)
+    client = rig.client()
+    client.sendall(b"\x05\x01\x02\x01\x05alice\x02pw")
+    answer(rig, "verify", False)
+    assert rig.read(client, 4) == b"\x05\x02\x01\x01"
+    client.close()
+    found = line(rig)
+    shown = [found[key] for key in ("protocol", "target", "user", "user_claimed", "error", "reason")]
+    assert shown == ["socks5", None, None, "alice", "http_request_denied", "wrong user or password"]
+
+
+def test_socks5_without_a_password(rig: Rig) -> None:
+    proxy(rig, **USERS)
+    client = rig.client()
+    client.sendall(b"\x05\x01\x00")
+    assert rig.read(client, 2) == b"\x05\xff"
+    client.close()
+    found = line(rig)
+    assert (found["error"], found["reason"]) == ("http_request_denied", "SOCKS5: it offers no user and password")
+
+
 def test_the_end_of_a_client_that_said_nothing(rig: Rig) -> None:
     proxy(rig)
     client = rig.client()
