@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ferryman.config.arguments import Arguments
-from ferryman.config.dialects.haproxy import proxying
+from ferryman.config.dialects.haproxy import proxying, tls
 from ferryman.config.dialects.haproxy.expressions import known
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, YES, Table
 from ferryman.config.dialects.haproxy.keywords_address import BIND, SERVER
@@ -32,6 +32,8 @@ def read_bind(arguments: Arguments, environment: Mapping[str, str], diagnostics:
                 options[keyword.text] = integer(values[0])
             case "v4v6" | "v6only":
                 options["v6only"] = At(keyword.text == "v6only", keyword.mark)
+            case _ if keyword.text in tls.KEYWORDS:
+                options = tls.added(options, tls.setting(keyword, values, diagnostics))
             case "accept-proxy":
                 options[keyword.text] = At(True, keyword.mark)
     return [{"address": address, **options} for address in _addresses(word, environment)]
@@ -60,6 +62,8 @@ def read_server(arguments: Arguments, diagnostics: Diagnostics) -> dict[str, At]
         values = _values(keyword, arguments, SERVER, diagnostics)
         if (told := proxying.read(keyword, values)) is not None:
             found |= told
+        elif keyword.text in tls.KEYWORDS:
+            found.update(tls.setting(keyword, values, diagnostics))
         elif SERVER.rows[keyword.text].support == YES:
             name, value = _setting(keyword, values)
             found[name] = value

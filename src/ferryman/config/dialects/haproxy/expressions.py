@@ -69,6 +69,16 @@ FETCHES: Final[dict[str, str]] = {
     "req_ssl_ver": "tls_version",
     "src": "client_address",
     "src_port": "client_port",
+    "ssl_c_i_dn": "client_cert_issuer",
+    "ssl_c_s_dn": "client_cert_subject",
+    "ssl_c_used": "client_cert",
+    "ssl_c_verify": "integer",
+    "ssl_fc": "tls_terminated",
+    "ssl_fc_alpn": "tls_agreed_alpn",
+    "ssl_fc_cipher": "tls_cipher",
+    "ssl_fc_is_resumed": "tls_resumed",
+    "ssl_fc_protocol": "tls_agreed_version",
+    "ssl_fc_sni": "sni",
     "str": "text",
     "wait_end": "wait_end",
 }
@@ -148,6 +158,11 @@ def sample(word: Word, default_argument: str = "") -> Sample:
         arguments = [default_argument]
     elif fact == "date" and arguments:
         raise Mistake(word, "arguments of 'date' are HAProxy's, not supported by ferryman yet", "")
+    elif name == "ssl_c_verify":
+        arguments = ["0"]  # a certificate that is not good ends the handshake
+    elif name in ("ssl_c_s_dn", "ssl_c_i_dn") and len(arguments) != 1:
+        message = f"{name!r} without the one attribute it is to give is HAProxy's, not supported by ferryman yet"
+        raise Mistake(word, message, f"such as {name}(CN)")
     parts = [_written(fact, arguments)]
     while at < len(text):
         if text[at] != ",":

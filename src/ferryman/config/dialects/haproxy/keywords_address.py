@@ -15,31 +15,31 @@ BIND: Final = Table(
     accept-netscaler-cip | 1 | not yet |
     accept-proxy | 0 | yes | on all addresses of its proxy or on none
     allow-0rtt | 0 | not yet |
-    alpn | 1 | not yet |
+    alpn | 1 | yes |
     backlog | 1 | yes | on the only bind of its proxy
-    ca-file | 1 | not yet |
+    ca-file | 1 | yes |
     ca-ignore-err | 1 | not yet |
     ca-sign-file | 1 | not yet |
     ca-sign-pass | 1 | not yet |
     ca-verify-file | 1 | not yet |
     cc | 1 | not yet |
-    ciphers | 1 | not yet |
-    ciphersuites | 1 | not yet |
+    ciphers | 1 | yes |
+    ciphersuites | 1 | yes |
     client-sigalgs | 1 | not yet |
-    crl-file | 1 | not yet |
-    crt | 1 | not yet |
+    crl-file | 1 | yes |
+    crt | 1 | yes |
     crt-ignore-err | 1 | not yet |
-    crt-list | 1 | not yet |
-    curves | 1 | not yet |
-    default-crt | 1 | not yet |
+    crt-list | 1 | yes | files and names; options of one certificate and `!names` not yet
+    curves | 1 | yes |
+    default-crt | 1 | yes |
     defer-accept | 0 | quiet | a client is looked at when it speaks
-    ecdhe | 1 | not yet |
+    ecdhe | 1 | yes |
     expose-fd | 1 | quiet |
     force-sslv3 | 0 | not yet |
     force-tlsv10 | 0 | not yet |
     force-tlsv11 | 0 | not yet |
-    force-tlsv12 | 0 | not yet |
-    force-tlsv13 | 0 | not yet |
+    force-tlsv12 | 0 | yes |
+    force-tlsv13 | 0 | yes |
     generate-certificates | 0 | not yet |
     gid | 1 | not yet |
     group | 1 | not yet |
@@ -56,39 +56,39 @@ BIND: Final = Table(
     namespace | 1 | not yet |
     nbconn | 1 | not yet |
     nice | 1 | inert | all connections are equal
-    no-alpn | 0 | quiet |
+    no-alpn | 0 | yes |
     no-ca-names | 0 | not yet |
-    no-sslv3 | 0 | not yet |
-    no-strict-sni | 0 | not yet |
-    no-tls-tickets | 0 | not yet |
-    no-tlsv10 | 0 | not yet |
-    no-tlsv11 | 0 | not yet |
-    no-tlsv12 | 0 | not yet |
-    no-tlsv13 | 0 | not yet |
+    no-sslv3 | 0 | quiet | TLS 1.2 is the oldest there is
+    no-strict-sni | 0 | yes |
+    no-tls-tickets | 0 | yes |
+    no-tlsv10 | 0 | quiet | TLS 1.2 is the oldest there is
+    no-tlsv11 | 0 | quiet | TLS 1.2 is the oldest there is
+    no-tlsv12 | 0 | yes |
+    no-tlsv13 | 0 | yes |
     npn | 1 | not yet |
     ocsp-update | 1 | not yet |
-    prefer-client-ciphers | 0 | not yet |
+    prefer-client-ciphers | 0 | inert | the order of this side counts
     process | 1 | inert | the kernel gives connections to workers
     proto | 1 | not yet |
     severity-output | 1 | inert | of a stats socket only
     shards | 1 | inert | the kernel gives connections to workers
     sigalgs | 1 | not yet |
-    ssl | 0 | not yet |
-    ssl-max-ver | 1 | not yet |
-    ssl-min-ver | 1 | not yet |
-    strict-sni | 0 | not yet |
+    ssl | 0 | yes |
+    ssl-max-ver | 1 | yes | TLS 1.2 and 1.3
+    ssl-min-ver | 1 | yes | TLS 1.2 and 1.3
+    strict-sni | 0 | yes |
     tcp-md5sig | 1 | not yet |
     tcp-ut | 1 | inert | the system's number is used
     tfo | 0 | inert | TCP fast open is off
     thread | 1 | inert | the kernel gives connections to workers
     tls-ticket-keys | 1 | not yet |
-    tls-tickets | 0 | not yet |
+    tls-tickets | 0 | yes |
     transparent | 0 | not yet |
     uid | 1 | not yet |
     user | 1 | not yet |
     v4v6 | 0 | yes |
     v6only | 0 | yes |
-    verify | 1 | not yet |
+    verify | 1 | yes |
     """,
 )
 
@@ -102,9 +102,9 @@ SERVER: Final = Table(
     agent-port | 1 | not yet |
     agent-send | 1 | not yet |
     allow-0rtt | 0 | not yet |
-    alpn | 1 | not yet |
+    alpn | 1 | yes |
     backup | 0 | yes |
-    ca-file | 1 | not yet |
+    ca-file | 1 | yes |
     check | 0 | yes |
     check-alpn | 1 | not yet |
     check-pool-conn-name | 1 | not yet |
@@ -114,13 +114,13 @@ SERVER: Final = Table(
     check-sni | 1 | not yet |
     check-ssl | 0 | not yet |
     check-via-socks4 | 0 | not yet |
-    ciphers | 1 | not yet |
-    ciphersuites | 1 | not yet |
+    ciphers | 1 | yes |
+    ciphersuites | 1 | yes |
     client-sigalgs | 1 | not yet |
     cookie | 1 | http |
     crl-file | 1 | not yet |
-    crt | 1 | not yet |
-    curves | 1 | not yet |
+    crt | 1 | yes |
+    curves | 1 | yes |
     disabled | 0 | yes |
     downinter | 1 | yes |
     enabled | 0 | yes |
@@ -130,8 +130,8 @@ SERVER: Final = Table(
     force-sslv3 | 0 | not yet |
     force-tlsv10 | 0 | not yet |
     force-tlsv11 | 0 | not yet |
-    force-tlsv12 | 0 | not yet |
-    force-tlsv13 | 0 | not yet |
+    force-tlsv12 | 0 | yes |
+    force-tlsv13 | 0 | yes |
     guid | 1 | quiet |
     hash-key | 1 | quiet | of `hash-type consistent` only
     id | 1 | inert | servers are numbered in the order of the file
@@ -156,16 +156,16 @@ SERVER: Final = Table(
     no-send-proxy-v2 | 0 | yes |
     no-send-proxy-v2-ssl | 0 | yes |
     no-send-proxy-v2-ssl-cn | 0 | yes |
-    no-ssl | 0 | quiet |
-    no-ssl-reuse | 0 | quiet |
+    no-ssl | 0 | yes |
+    no-ssl-reuse | 0 | yes |
     no-sslv3 | 0 | quiet |
     no-tfo | 0 | quiet |
     no-tls-tickets | 0 | quiet |
     no-tlsv10 | 0 | quiet |
     no-tlsv11 | 0 | quiet |
-    no-tlsv12 | 0 | quiet |
-    no-tlsv13 | 0 | quiet |
-    no-verifyhost | 0 | quiet |
+    no-tlsv12 | 0 | yes |
+    no-tlsv13 | 0 | yes |
+    no-verifyhost | 0 | yes |
     non-stick | 0 | quiet |
     npn | 1 | not yet |
     observe | 1 | not yet |
@@ -193,14 +193,14 @@ SERVER: Final = Table(
     shard | 1 | not yet |
     sigalgs | 1 | not yet |
     slowstart | 1 | not yet |
-    sni | 1 | yes | without `ssl` it does nothing, which earns a warning
+    sni | 1 | yes | ssl_fc_sni, req.ssl_sni, str(NAME); without `ssl` it does nothing, which earns a warning
     sni-auto | 0 | not yet |
     socks4 | 1 | not yet |
     source | 1 | not yet |
-    ssl | 0 | not yet |
-    ssl-max-ver | 1 | not yet |
-    ssl-min-ver | 1 | not yet |
-    ssl-reuse | 0 | quiet |
+    ssl | 0 | yes |
+    ssl-max-ver | 1 | yes | TLS 1.2 and 1.3
+    ssl-min-ver | 1 | yes | TLS 1.2 and 1.3
+    ssl-reuse | 0 | yes |
     stick | 0 | quiet |
     strict-maxconn | 0 | quiet |
     tcp-md5sig | 1 | not yet |
@@ -209,8 +209,8 @@ SERVER: Final = Table(
     tls-tickets | 0 | quiet |
     track | 1 | not yet |
     usesrc | 1 | not yet |
-    verify | 1 | not yet |
-    verifyhost | 1 | not yet |
+    verify | 1 | yes |
+    verifyhost | 1 | yes |
     weight | 1 | yes |
     ws | 1 | http |
     """,

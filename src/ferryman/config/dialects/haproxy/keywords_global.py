@@ -15,14 +15,14 @@ GLOBAL: Final = Table(
     51degrees-property-separator | g | not yet |
     anonkey | g | quiet |
     busy-polling | g | inert | workers sleep while there is nothing to do
-    ca-base | g | quiet | needed only where `ssl` is
+    ca-base | g | yes |
     chroot | g | yes |
     close-spread-time | g | inert | a stop ends connections at once, or drains them
     cluster-secret | g | quiet |
     cpu-map | g | inert | the kernel places the workers
     cpu-policy | g | inert | the kernel places the workers
     cpu-set | g | inert | the kernel places the workers
-    crt-base | g | quiet | needed only where `ssl` is
+    crt-base | g | yes |
     daemon | g | yes | honoured by `ferryman start`, noted by `ferryman run`
     debug | g | inert | use `ferryman run`
     default-path | g | not yet | files are found from the working folder
@@ -58,8 +58,8 @@ GLOBAL: Final = Table(
     httpclient.timeout.connect | g | quiet |
     insecure-fork-wanted | g | quiet |
     insecure-setuid-wanted | g | quiet |
-    issuers-chain-path | g | quiet | needed only where `ssl` is
-    key-base | g | quiet | needed only where `ssl` is
+    issuers-chain-path | g | inert | intermediate certificates are looked for in the file and its folder
+    key-base | g | quiet | keys are in the file of the certificate, or beside it
     limited-quic | g | quiet |
     localpeer | g | quiet |
     log | g | yes |
@@ -76,8 +76,8 @@ GLOBAL: Final = Table(
     maxconnrate | g | not yet |
     maxpipes | g | inert | pipes are taken as the kernel gives them
     maxsessrate | g | not yet |
-    maxsslconn | g | quiet | needed only where `ssl` is
-    maxsslrate | g | quiet | needed only where `ssl` is
+    maxsslconn | g | inert | write `maxconn`
+    maxsslrate | g | inert | the rate is not limited
     maxzlibmem | g | quiet | of HTTP mode only
     mworker-max-reloads | g | inert | a reload leaves no process behind
     nbproc | g | removed | leave it out, or write `nbthread`: one worker per CPU is the default
@@ -111,29 +111,29 @@ GLOBAL: Final = Table(
     setcap | g | not yet |
     setenv | g | yes |
     spread-checks | g | inert | checks are always spread
-    ssl-default-bind-ciphers | g | quiet | needed only where `ssl` is
-    ssl-default-bind-ciphersuites | g | quiet | needed only where `ssl` is
-    ssl-default-bind-client-sigalgs | g | quiet | needed only where `ssl` is
-    ssl-default-bind-curves | g | quiet | needed only where `ssl` is
-    ssl-default-bind-options | g | quiet | needed only where `ssl` is
-    ssl-default-bind-sigalgs | g | quiet | needed only where `ssl` is
-    ssl-default-server-ciphers | g | quiet | needed only where `ssl` is
-    ssl-default-server-ciphersuites | g | quiet | needed only where `ssl` is
-    ssl-default-server-client-sigalgs | g | quiet | needed only where `ssl` is
-    ssl-default-server-curves | g | quiet | needed only where `ssl` is
-    ssl-default-server-options | g | quiet | needed only where `ssl` is
-    ssl-default-server-sigalgs | g | quiet | needed only where `ssl` is
-    ssl-dh-param-file | g | quiet | needed only where `ssl` is
-    ssl-engine | g | quiet | needed only where `ssl` is
-    ssl-load-extra-del-ext | g | quiet | needed only where `ssl` is
-    ssl-load-extra-files | g | quiet | needed only where `ssl` is
-    ssl-mode-async | g | quiet | needed only where `ssl` is
-    ssl-propquery | g | quiet | needed only where `ssl` is
-    ssl-provider | g | quiet | needed only where `ssl` is
-    ssl-provider-path | g | quiet | needed only where `ssl` is
-    ssl-security-level | g | quiet | needed only where `ssl` is
-    ssl-server-verify | g | quiet | needed only where `ssl` is
-    ssl-skip-self-issued-ca | g | quiet | needed only where `ssl` is
+    ssl-default-bind-ciphers | g | yes |
+    ssl-default-bind-ciphersuites | g | yes |
+    ssl-default-bind-client-sigalgs | g | inert | OpenSSL decides
+    ssl-default-bind-curves | g | yes |
+    ssl-default-bind-options | g | yes |
+    ssl-default-bind-sigalgs | g | inert | OpenSSL decides
+    ssl-default-server-ciphers | g | yes |
+    ssl-default-server-ciphersuites | g | yes |
+    ssl-default-server-client-sigalgs | g | inert | OpenSSL decides
+    ssl-default-server-curves | g | yes |
+    ssl-default-server-options | g | yes |
+    ssl-default-server-sigalgs | g | inert | OpenSSL decides
+    ssl-dh-param-file | g | inert | OpenSSL decides
+    ssl-engine | g | inert | OpenSSL decides
+    ssl-load-extra-del-ext | g | inert | FILE.key, FILE.ocsp and FILE.issuer are read where they are
+    ssl-load-extra-files | g | inert | FILE.key, FILE.ocsp and FILE.issuer are read where they are
+    ssl-mode-async | g | inert | OpenSSL decides
+    ssl-propquery | g | inert | OpenSSL decides
+    ssl-provider | g | inert | OpenSSL decides
+    ssl-provider-path | g | inert | OpenSSL decides
+    ssl-security-level | g | inert | OpenSSL decides
+    ssl-server-verify | g | yes |
+    ssl-skip-self-issued-ca | g | inert | OpenSSL decides
     stats | g | yes | socket and timeout
     stats-file | g | inert | a reload keeps the counters without a file
     strict-limits | g | inert | a limit too low is said in the log

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ferryman.config.dialects.haproxy import proxying
+from ferryman.config.dialects.haproxy import proxying, tls
 from ferryman.config.dialects.haproxy.process import Process
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.serving import backend
@@ -17,6 +17,7 @@ from ferryman.config.nearest import nearest
 from ferryman.config.place import At
 from ferryman.config.source import Diagnostics
 from ferryman.config.values import parse_listen_address
+from ferryman.plan import Address
 
 _BESIDE_PAGES: Final = ("http-request", "http-response", "monitor", "monitor-uri", "redirect")
 _TIMEOUTS: Final = {
@@ -43,7 +44,7 @@ def build(process: Process, proxies: Sequence[Proxy], diagnostics: Diagnostics) 
             _refuse_http(proxy, proxies, diagnostics)  # and go on: the rest of it may be wrong as well
         disabled = bool(proxy.value("disabled"))
         if proxy.serves and not (disabled and proxy.kind == "listen"):
-            backends[proxy.name] = backend(proxy, diagnostics)
+            backends[proxy.name] = backend(proxy, process.tls, diagnostics)
         if proxy.listens and _has_bind(proxy, diagnostics):
             listeners[proxy.name] = _listener(process, proxy, diagnostics)
     tree: dict[str, object] = {"listeners": listeners}
@@ -62,6 +63,8 @@ def _has_bind(proxy: Proxy, diagnostics: Diagnostics) -> bool:
 
 def _listener(process: Process, proxy: Proxy, diagnostics: Diagnostics) -> At:
     tree = _door(proxy, diagnostics)
+    if (cases := _tls(process, proxy, diagnostics)) is not None:
+        tree["tls"] = cases
     elsewhere = proxy.server_tests - proxy.rules.tests
     if tests := {name: test for name, test in proxy.scope.tests().items() if name not in elsewhere}:
         tree["tests"] = tests
@@ -88,6 +91,44 @@ def _listener(process: Process, proxy: Proxy, diagnostics: Diagnostics) -> At:
             tree["keepalive"] = proxy.settings[keyword]
     _log(process, proxy, tree, diagnostics)
     return At(tree, proxy.place)
+
+
+def _tls(process: Process, proxy: Proxy, diagnostics: Diagnostics) -> object:
+    """TLS of all its addresses, or a case for each port, where they differ. None: there is none."""
+    made: list[tuple[At | None, list[At]]] = []  # settings, and the addresses they are for
+    for line in proxy.binds:
+        found = tls.listener(line, process.tls, diagnostics)
+        same = next((addresses for settings, addresses in made if settings == found), None)
+        if same is None:
+            made.append((found, [line["address"]]))
+        else:
+            same.append(line["address"])
+    if len(made) == 1:
+        return made[0][0]
+    cases: list[At] = []
+    taken: dict[str, At | None] = {}
+    for settings, addresses in made:
+        ports = []
+        for address in addresses:
+            port = _ports(address)
+            if not port or taken.setdefault(port, settings) is not settings:
+                message = "addresses that differ in 'ssl' but not in their port are HAProxy's, not supported yet"
+                diagnostics.error(address.mark, message, "give them a frontend of their own")
+            ports.append(port)
+        if settings is not None and isinstance(settings.value, dict):
+            when = At({"local_port": {"integer": ports}}, settings.mark)
+            cases.append(At({"when": when, **settings.value}, settings.mark))
+    return cases or None
+
+
+def _ports(address: At) -> str:
+    """The port or range of an address, "" where there is none."""
+    try:
+        listen = parse_listen_address(address.value)
+    except ValueError:
+        return "0"  # which the native configuration complains of
+    assert isinstance(listen, Address)
+    return f"{listen.port}:{listen.last_port}" if listen.last_port else str(listen.port or "")
 
 
 def _door(proxy: Proxy, diagnostics: Diagnostics) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ferryman.config.arguments import Arguments
-from ferryman.config.dialects.haproxy import logs
+from ferryman.config.dialects.haproxy import logs, tls
 from ferryman.config.dialects.haproxy.keywords import INERT, Keyword
 from ferryman.config.dialects.haproxy.keywords_global import GLOBAL, SOCKET, TUNE
 from ferryman.config.dialects.haproxy.quantities import integer, one_of, seconds
@@ -33,6 +33,7 @@ class Process:
     logs: list[logs.LogLine] = field(default_factory=list)
     log_tag: At | None = None
     hostname: At | None = None
+    tls: tls.Defaults = field(default_factory=tls.Defaults)
 
     def read(self, arguments: Arguments) -> None:
         """One line. Raises Mistake."""
@@ -192,8 +193,30 @@ def _socket(process: Process, arguments: Arguments) -> At:
     return At(settings, arguments.whole)
 
 
+def _base(process: Process, arguments: Arguments) -> None:
+    word = arguments.need("a folder")
+    setattr(process.tls, arguments.keyword.replace("-", "_"), word.text)
+
+
+def _ssl_default(process: Process, arguments: Arguments) -> None:
+    """`ssl-default-bind-ciphers` and the like."""
+    _, _, side, what = arguments.keyword.split("-")
+    settings = process.tls.bind if side == "bind" else process.tls.server
+    if what == "options":
+        settings.update(tls.of_options([arguments.need("an option"), *arguments.rest()], process.diagnostics))
+    else:
+        word = arguments.need("a value")
+        settings[what] = At(word.text, word.mark)
+
+
+def _ssl_server_verify(process: Process, arguments: Arguments) -> None:
+    process.tls.verify_servers = one_of(arguments.need("none or required"), ("none", "required")).value == "required"
+
+
 HANDLERS: Final[dict[str, Callable[[Process, Arguments], None]]] = {
+    "ca-base": _base,
     "chroot": _text("chroot"),
+    "crt-base": _base,
     "daemon": _daemon,
     "gid": _identity("group"),
     "group": _text("group"),
@@ -208,6 +231,12 @@ HANDLERS: Final[dict[str, Callable[[Process, Arguments], None]]] = {
     "presetenv": _setenv,
     "resetenv": _resetenv,
     "setenv": _setenv,
+    **{
+        f"ssl-default-{side}-{what}": _ssl_default
+        for side in ("bind", "server")
+        for what in ("ciphers", "ciphersuites", "curves", "options")
+    },
+    "ssl-server-verify": _ssl_server_verify,
     "stats": _stats,
     "uid": _identity("user"),
     "unsetenv": _unsetenv,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ferryman.config.dialects.haproxy import proxying
+from ferryman.config.dialects.haproxy import proxying, tls
 from ferryman.config.dialects.haproxy.proxy import Proxy
 from ferryman.config.place import At
 from ferryman.config.source import Diagnostics
@@ -33,10 +33,11 @@ _CHECK: Final = {
 _INTERVAL: Final = 2.0  # seconds between checks unless `inter` says otherwise
 
 
-def backend(proxy: Proxy, diagnostics: Diagnostics) -> At:
+def backend(proxy: Proxy, defaults: tls.Defaults, diagnostics: Diagnostics) -> At:
     """The native backend. A redispatch is off, and no time-out set, unless the configuration says so."""
     settings = proxy.settings
-    tree: dict[str, object] = {"servers": [_server(proxy, server, diagnostics) for server in proxy.servers]}
+    servers = [_server(proxy, server, defaults, diagnostics) for server in proxy.servers]
+    tree: dict[str, object] = {"servers": servers}
     tree["balance"] = _balance(proxy, diagnostics)
     if proxy.is_on("option allbackups"):
         tree["use_all_backups"] = At(True, settings["option allbackups"].mark)
@@ -71,7 +72,7 @@ def _balance(proxy: Proxy, diagnostics: Diagnostics) -> At:
     return balance
 
 
-def _server(proxy: Proxy, server: Mapping[str, At], diagnostics: Diagnostics) -> At:
+def _server(proxy: Proxy, server: Mapping[str, At], defaults: tls.Defaults, diagnostics: Diagnostics) -> At:
     tree: dict[str, object] = {"address": server["address"]}
     for keyword, key in _SERVER.items():
         if keyword in server:
@@ -81,6 +82,8 @@ def _server(proxy: Proxy, server: Mapping[str, At], diagnostics: Diagnostics) ->
             tree[key] = server[keyword]
     if (send_proxy := proxying.send_proxy(server, diagnostics)) is not None:
         tree["send_proxy"] = send_proxy
+    if (secure := tls.server(server, defaults, diagnostics)) is not None:
+        tree["tls"] = secure
     if "check" in server and server["check"].value:
         tree["check"] = At(_check(proxy, server), server["check"].mark)
     return At(tree, server["line"].mark)
@@ -115,7 +118,7 @@ def _check_address(server: Mapping[str, At]) -> At | None:
 
 
 def _warn_of_sni(proxy: Proxy, diagnostics: Diagnostics) -> None:
-    named = [server for server in proxy.servers if "sni" in server]
+    named = [server for server in proxy.servers if "sni" in server and not ("ssl" in server and server["ssl"].value)]
     if named:
         names = ", ".join(str(server["name"].value) for server in named)
         plural = "s" if len(named) > 1 else ""

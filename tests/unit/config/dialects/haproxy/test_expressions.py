@@ -55,7 +55,7 @@ def test_needs_and_backend() -> None:
         ("req.ssl_snip", "unknown fact 'req.ssl_snip'"),
         ("hdr(host)", "the fact 'hdr' is HAProxy's, not supported"),
         ("sc0_conn_cur", "not supported"),
-        ("ssl_fc_sni", "not supported"),
+        ("ssl_bc_sni", "not supported"),
         ("path_beg", "not supported"),
         ("req.ssl_sni,nope", "unknown converter 'nope'"),
         ("req.ssl_sni,map(f)", "the converter 'map' is HAProxy's, not supported"),
@@ -75,6 +75,6 @@ def test_mistakes(text: str, message: str) -> None:
 
 
 def test_a_fact_may_be_one_that_only_haproxy_has() -> None:
-    known(Word("ssl_fc_sni", HERE))
+    known(Word("ssl_bc_sni", HERE))
     with pytest.raises(Mistake, match="unknown fact"):
         known(Word("ssl-fc-sni", HERE))
