@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ferryman.dataplane import target
 from ferryman.dataplane.counters import Cell
@@ -27,9 +27,6 @@ from ferryman.wire.http1 import BadHead, Request
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
-
-WRONG: Final = "wrong user or password"
-_LONGEST_USER: Final = 255  # characters of a name that nobody vouches for, in the log
 
 # heads
 
@@ -58,15 +55,16 @@ async def following(session: Session, connect: Connect, client: ClientStream, pa
     """The next request on a connection; None: there is none, and the connection is closed.
 
     The client may be silent for `patience` seconds, but once it has begun only as long as with its first request.
-    Raises Gone, TimeUp and BadHead.
+    A worker that drains sets the deadline to now. Raises Gone, TimeUp and BadHead.
     """
-    session.deadline = session.worker.loop.now + patience
+    session.deadline = session.worker.loop.now + (0.0 if session.worker.draining else patience)
     try:
         await client.first()
     except Gone as gone:
         session.end("--", gone.how, "" if gone.how == "fin" else gone.reason)
         return None
     except TimeUp:
+        await client.farewell(b"")  # a request that crosses this is not answered by RST
         session.end("--", "timeout", "client: no further request")
         return None
     session.asked()
@@ -103,7 +101,6 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
     Raises Refusal, with `again` where credentials would help.
     """
     method = authorization = None
-    wrong = WRONG
     via = f"1.1 {session.worker.name}"
     if request is not None:
         method, authorization = request.method, request.get("proxy-authorization")
@@ -111,6 +108,14 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
     facts = session.learn()
     session.record.ask = ask
     ask.method = method or ""
+    if session.worker.draining:
+        raise Refusal(
+            "proxy_internal_response",
+            "this proxy is about to stop: nothing new is begun",
+            code="K-",
+            how="shutdown",
+            headers=[("Retry-After", "5")],
+        )
     facts.protocol, facts.target_host, facts.target_port = ask.protocol, ask.host, ask.port
     facts.target_addresses = UNKNOWN
     facts.server_names = UNKNOWN
@@ -125,8 +130,6 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
             credentials = basic.basic_credentials(authorization) if authorization else None
             if credentials is not None:
                 await identify(session, connect, ask, credentials)
-            elif authorization:
-                wrong = basic.fault(authorization)
     resolved = target.Resolved(ask.host, ask.port)
     verdict = access.access(connect.access, facts)
     if verdict.kind is Kind.RESOLVE:
@@ -134,7 +137,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
         verdict = target.judge(connect, facts, resolved)
     session.record.route = verdict.where or "default"
     if verdict.kind is Kind.CHALLENGE:
-        reason = wrong if authorization and facts.user is UNKNOWN else _outspoken(verdict)
+        reason = "wrong user or password" if authorization and facts.user is UNKNOWN else _outspoken(verdict)
         raise Refusal(
             "http_request_denied",
             reason,
@@ -166,11 +169,9 @@ async def identify(session: Session, connect: Connect, ask: Ask, credentials: tu
     facts = session.learn()
     facts.user = UNKNOWN
     user, password = credentials
-    ask.user_claimed = user[:_LONGEST_USER]
     try:
         if await session.worker.questions.verify(session, user, password):
             facts.user = ask.user = user.lower() if connect.ignore_case else user
-            ask.user_claimed = ""
     except Unanswered as unanswered:
         status = 429 if unanswered.error == "busy" else 503
         raise Refusal(
@@ -199,11 +200,7 @@ async def answer(session: Session, client: ClientStream, refusal: Refusal, reque
     session.record.bytes_out += len(message)
     session.generation.listener_count(session.listener, Cell.DENIED_CONTENT)
     _note(session, refusal)
-    try:
-        await client.send(message)
-    except Gone as gone:  # it stays true why it was refused
-        session.end(refusal.code, gone.how, refusal.reason)
-        return False
+    await client.send(message)
     session.answered(refusal.code, refusal.how, refusal.reason)
     return True
 

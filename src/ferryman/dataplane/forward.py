@@ -204,7 +204,7 @@ class _Exchange:
         bare = old and response.body is Framing.CHUNKED
         self.down = down = Body(server.stream, client, response.body, bare)
         stays = self.up.finished and not bare and response.body is not Framing.UNTIL_CLOSE
-        stays = stays and not http1forward.wants_close(request)
+        stays = stays and not http1forward.wants_close(request) and not session.worker.draining
         options = [("Connection", "keep-alive" if stays else "close")] if old or not stays else []
         try:
             await self._say(response, options)

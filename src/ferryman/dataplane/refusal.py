@@ -33,6 +33,7 @@ STATUS: Final = {
     "http_response_timeout": 504,
     "proxy_configuration_error": 500,
     "proxy_internal_error": 500,
+    "proxy_internal_response": 503,
     "proxy_loop_detected": 502,
     "tls_certificate_error": 502,
     "tls_protocol_error": 502,

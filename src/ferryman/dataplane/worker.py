@@ -219,6 +219,9 @@ class Worker:
         for door in self.doors.values():
             door.close()
         self.doors.clear()
+        for session in self.waiting:
+            if session.record.idle:
+                session.deadline = self.loop.now  # it waits for a request that would be refused
         self._drained()
 
     def order_quit(self, *, descriptors: list[int]) -> None:
