@@ -18,10 +18,11 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import admission, contexts, fdio, target, tls, tlsrelay
+from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import HANGUP, IN
 from ferryman.dataplane.questions import Unanswered
-from ferryman.dataplane.record import Ask, How
-from ferryman.dataplane.refusal import Refusal
+from ferryman.dataplane.record import Ask
+from ferryman.dataplane.refusal import Refusal, denied
 from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, Stream, TimeUp
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Bump, Connect
@@ -48,9 +49,7 @@ async def look(session: Session, connect: Connect, client: ClientStream, fd: int
     except TimeUp:
         session.end("cR", "timeout", f"client: no complete hello within {connect.head_timeout:g} s", reset=True)
     except Refusal as refusal:  # after the answer: the client waits for TLS, and is told in TLS
-        journey.ask.error = refusal.error
-        await client.farewell(alert.fatal(alert.HANDSHAKE_FAILURE))
-        session.end(refusal.code, refusal.how, refusal.reason)
+        await admission.farewell(session, client, refusal, alert.fatal(alert.HANDSHAKE_FAILURE))
     finally:
         journey.close()
 
@@ -102,13 +101,13 @@ class _Journey:
         name = (hello.sni or "").lower().rstrip(".")
         if self.connect.match_sni and name and name != self.ask.host:
             reason = f"the hello asks for {name}, CONNECT was for {self.ask.host}"
-            await self._end(alert.UNRECOGNIZED_NAME, "PR", "policy", reason)
+            await self._refuse(denied(reason), alert.UNRECOGNIZED_NAME)
             return
         action = await self._decide(name)
         self.ask.tls = action
         if action == "terminate":
             reason = f"terminate by the rule at {self.session.record.route}"
-            await self._end(alert.ACCESS_DENIED, "PR", "policy", reason)
+            await self._refuse(denied(reason), alert.ACCESS_DENIED)
         elif action == "splice":
             self._splice()
         else:
@@ -155,6 +154,7 @@ class _Journey:
             refusal = Refusal("http_request_error", "only TLS is carried here", code="PR", how="policy")
             await admission.dismiss(self.session, self.client, refusal)
         else:
+            self.session.generation.listener_count(self.session.listener, Cell.DENIED_CONTENT)
             self.session.end("PR", "policy", "no TLS, which is all that is carried here", reset=True)
 
     async def _decide(self, name: str) -> access.TlsAction:
@@ -218,7 +218,8 @@ class _Journey:
         try:
             minted = await session.worker.questions.mint(session, opened.certificate, name, opened.reason)
         except Unanswered as unanswered:
-            await self._end(alert.INTERNAL_ERROR, "PR", "error", f"no certificate for {name}: {unanswered.text}")
+            refusal = Refusal("proxy_internal_error", f"no certificate for {name}: {unanswered.text}", code="PR")
+            await self._refuse(refusal, alert.INTERNAL_ERROR)
             return
         chosen = opened.socket.selected_alpn_protocol()
         session.deadline = session.worker.loop.now + (self.connect.head_timeout or inf)
@@ -285,10 +286,9 @@ class _Journey:
         finally:
             session.deadline = inf
 
-    async def _end(self, description: int, code: str, how: How, reason: str) -> None:
+    async def _refuse(self, refusal: Refusal, description: int) -> None:
         """Close, and say why in TLS."""
-        await self.client.farewell(alert.fatal(description))
-        self.session.end(code, how, reason)
+        await admission.farewell(self.session, self.client, refusal, alert.fatal(description))
 
 
 def _leaf(data: bytes) -> tuple[bytes, int] | None:

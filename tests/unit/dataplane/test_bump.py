@@ -1,14 +1,20 @@
-"""What step 3 of peeking reads of the server's answer; the whole of bump is in tests/e2e/test_opening_tls.py."""
+"""What step 3 of peeking reads of the server's answer, and what is counted; the whole of bump is in
+tests/e2e/test_opening_tls.py."""
 
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 import trustme
+from proxying import connect_to, head, line, proxy
+from rig import Rig
 
-from ferryman.dataplane import bump
+from ferryman.dataplane import bump, counters
+from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.stream import LONGEST
+from ferryman.plan import Bump, TlsRule
 from ferryman.wire.certificate import certificate_names
 
 
@@ -26,6 +32,46 @@ def first_flight(newest: ssl.TLSVersion) -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         answer.do_handshake()
     return back.read()
+
+
+def hello(name: str) -> bytes:
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(there, back, server_hostname=name).do_handshake()
+    return back.read()
+
+
+BUMP = Bump("ca.pem", "ca.key", 0, "", "", None, "refuse")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says", "cell", "error"),
+    [
+        ({"match_sni": True}, hello("a.test"), Cell.DENIED_CONTENT, "http_request_denied"),
+        ({"tls": (TlsRule(None, "f:1", "bump"),), "bump": BUMP}, hello("a.test"), Cell.CONNECT_ERRORS, None),
+        (
+            {"tls": (TlsRule(None, "f:1", "bump"),), "bump": BUMP, "on_unknown_protocol": "terminate"},
+            b"GET / HTTP/1.1\r\n",
+            Cell.DENIED_CONTENT,
+            None,
+        ),
+    ],
+)
+def test_refusals_are_counted(rig: Rig, settings: dict[str, Any], says: bytes, cell: Cell, error: str | None) -> None:
+    made = proxy(rig, **settings)
+    cells = rig.follow(made)
+    far = rig.server()
+    client = connect_to(rig, far.port)
+    rig.run(far.waiting)
+    connection = far.accept()
+    assert head(rig, client).startswith("HTTP/1.1 200 ")
+    client.sendall(says)
+    rig.turns(5)
+    connection.close()
+    found = line(rig)
+    client.close()
+    assert cells[counters.listener_base(made, 0) + cell] == 1
+    assert error in (None, found["error"])
 
 
 def test_the_certificate_of_tls_1_2_is_seen_and_nothing_is_taken() -> None:
