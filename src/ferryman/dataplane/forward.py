@@ -221,6 +221,7 @@ class _Exchange:
         if not self.up.finished or http1forward.wants_close(response):
             server.close()
         if not stays:
+            session.record.closed_first = "server" if response.body is Framing.UNTIL_CLOSE else "proxy"
             await client.farewell(b"")  # what it may still be sending would be answered by RST, which overtakes
         return stays
 

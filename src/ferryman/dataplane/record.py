@@ -108,7 +108,7 @@ class Record:
         self.bytes_in = 0  # from the client
         self.bytes_out = 0  # to the client
         self.path = "copy"  # or "splice", once a direction was switched
-        self.closed_first = ""  # the side whose FIN came first: client or server
+        self.closed_first = ""  # the side that ended it first: client or server, or proxy where it ends after a request
         self.code = "--"
         self.how: How = ""
         self.reason = ""  # in words, for whoever reads the log at night

@@ -42,6 +42,20 @@ def test_a_request_and_the_next_one_on_the_same_two_connections(rig: Rig) -> Non
     connection.close()
 
 
+def test_who_ended_a_connection(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    whole, endless = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"
+    for fields, answer, who in (((), whole, None), (("Connection: close",), whole, "proxy"), ((), endless, "server")):
+        client, connection = begun(rig, far, get(far, *fields))
+        connection.sendall(answer)
+        connection.close()
+        head(rig, client)
+        client.close()
+        found = line(rig)
+        assert (found["code"], found["ended_by"]) == ("--", who)
+
+
 def test_a_kept_connection_that_speaks_unasked_is_not_used_again(rig: Rig) -> None:
     proxy(rig)
     far = rig.server()
