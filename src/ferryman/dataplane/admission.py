@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import target
 from ferryman.dataplane.counters import Cell
@@ -27,6 +27,9 @@ from ferryman.wire.http1 import BadHead, Request
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
+
+WRONG: Final = "wrong user or password"
+_LONGEST_USER: Final = 255  # characters of a name that nobody vouches for, in the log
 
 # heads
 
@@ -101,6 +104,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
     Raises Refusal, with `again` where credentials would help.
     """
     method = authorization = None
+    wrong = WRONG
     via = f"1.1 {session.worker.name}"
     if request is not None:
         method, authorization = request.method, request.get("proxy-authorization")
@@ -130,6 +134,8 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
             credentials = basic.basic_credentials(authorization) if authorization else None
             if credentials is not None:
                 await identify(session, connect, ask, credentials)
+            elif authorization:
+                wrong = basic.fault(authorization)
     resolved = target.Resolved(ask.host, ask.port)
     verdict = access.access(connect.access, facts)
     if verdict.kind is Kind.RESOLVE:
@@ -137,7 +143,7 @@ async def admit(session: Session, connect: Connect, ask: Ask, request: Request |
         verdict = target.judge(connect, facts, resolved)
     session.record.route = verdict.where or "default"
     if verdict.kind is Kind.CHALLENGE:
-        reason = "wrong user or password" if authorization and facts.user is UNKNOWN else _outspoken(verdict)
+        reason = wrong if authorization and facts.user is UNKNOWN else _outspoken(verdict)
         raise Refusal(
             "http_request_denied",
             reason,
@@ -169,9 +175,11 @@ async def identify(session: Session, connect: Connect, ask: Ask, credentials: tu
     facts = session.learn()
     facts.user = UNKNOWN
     user, password = credentials
+    ask.user_claimed = user[:_LONGEST_USER]
     try:
         if await session.worker.questions.verify(session, user, password):
             facts.user = ask.user = user.lower() if connect.ignore_case else user
+            ask.user_claimed = ""
     except Unanswered as unanswered:
         status = 429 if unanswered.error == "busy" else 503
         raise Refusal(
@@ -200,7 +208,11 @@ async def answer(session: Session, client: ClientStream, refusal: Refusal, reque
     session.record.bytes_out += len(message)
     session.generation.listener_count(session.listener, Cell.DENIED_CONTENT)
     _note(session, refusal)
-    await client.send(message)
+    try:
+        await client.send(message)
+    except Gone as gone:  # it stays true why it was refused
+        session.end(refusal.code, gone.how, refusal.reason)
+        return False
     session.answered(refusal.code, refusal.how, refusal.reason)
     return True
 
