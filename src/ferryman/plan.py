@@ -347,6 +347,7 @@ class Listener:
     routes: tuple[Route, ...] = ()
     default_backend: str = ""  # "": a connection that no route takes is closed
     needs_hello: bool = False  # some inspect rule or route reads the client's first bytes
+    needs_handshake: bool = False  # some inspect rule or route asks what the handshake with the client has come to
     capture_slots: int = 0
     inspect_timeout: float | None = None
     client_timeout: float | None = None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _BUNDLES: Final = (".rsa", ".ecdsa")
 _OF_FOLDERS: Final = (".pem", ".crt", *_BUNDLES)
+_BESIDE: Final = (".key", ".issuer", ".ocsp", ".sctl")
 _SOON: Final = 30  # days
 _LONGEST_CHAIN: Final = 10
 
@@ -140,6 +141,10 @@ def _of_folder(named: Named, password: bytes | None, report: Report) -> list[Cer
         report.error(path, f"cannot read the folder {named.file}: {error.strerror or error}")
         return []
     names = [os.path.join(named.file, name) for name in entries if name.endswith(_OF_FOLDERS)]
+    for name in entries:
+        if not name.endswith((*_OF_FOLDERS, *_BESIDE)) and _has_certificate(os.path.join(named.file, name)):
+            hint = f"files that end in {', '.join(_OF_FOLDERS)} are looked at"
+            report.warning(path, f"the certificate in {os.path.join(named.file, name)} is left out", hint)
     whole = {name: _Contents() for name in names}
     for name, contents in whole.items():
         contents.add(name, path, report)
@@ -160,6 +165,17 @@ def _of_folder(named: Named, password: bytes | None, report: Report) -> list[Cer
         hint = f"files that end in {', '.join(_OF_FOLDERS)} are looked at"
         report.error(path, f"there is no certificate with a key in {named.file}", hint)
     return found
+
+
+def _has_certificate(name: str) -> bool:
+    """Would it be one, if it had another name? What cannot be read is none."""
+    if not os.path.isfile(name):  # a pipe would not be opened before somebody writes
+        return False
+    try:
+        with open(name, "rb") as file:
+            return b"-----BEGIN CERTIFICATE-----" in file.read(1 << 20)
+    except OSError:
+        return False
 
 
 def _only_authorities(contents: _Contents) -> bool:

@@ -64,7 +64,8 @@ def compile_listener(
     tls = compile_tls_cases(settings.tls, (*path, "tls"), tests, mode, report)
     rules: list[Rule | Route] = [*inspect, *routes, *server_rules]
     needs_hello = bool(tls) or rules_read_bytes(rules)
-    if rules_need_handshake(rules):
+    needs_handshake = rules_need_handshake(rules)
+    if needs_handshake:
         check_handshake(tls, reached, path, report)
     return Listener(
         id=id,
@@ -77,6 +78,7 @@ def compile_listener(
         routes=routes,
         default_backend=default,
         needs_hello=needs_hello,
+        needs_handshake=needs_handshake,
         capture_slots=slots + sum(rule.action is Action.CAPTURE for rule in inspect),
         inspect_timeout=_INSPECT_TIMEOUT
         if settings.inspect_timeout is None and needs_hello

@@ -104,6 +104,18 @@ def test_a_folder_in_the_order_of_its_names(tmp_path: Path, root: Ca) -> None:
     assert said == []
 
 
+def test_what_of_a_folder_is_left_out(tmp_path: Path, root: Ca) -> None:
+    write(tmp_path / "certs" / "a.pem", *issue(root, ["a.example"]))
+    write(tmp_path / "certs" / "b.cert", *issue(root, ["b.example"]))
+    (tmp_path / "certs" / "old").mkdir()
+    found, said = read(str(tmp_path / "certs"))
+    assert [one.names for one in found] == [("a.example",)]
+    assert said == [
+        f"warning: the certificate in {tmp_path}/certs/b.cert is left out; files that end in .pem, .crt, .rsa, .ecdsa "
+        "are looked at"
+    ]
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     found, said = read(str(tmp_path))
     assert found == []

@@ -72,6 +72,7 @@ def test_the_hello_is_always_looked_at(file: str) -> None:
     assert found.plan is not None
     assert found.plan.listeners[0].needs_hello
     assert found.plan.listeners[0].inspect_timeout == 5.0
+    assert not found.plan.listeners[0].needs_handshake
 
 
 def test_cases(file: str) -> None:
@@ -182,7 +183,10 @@ def test_rules_that_need_the_handshake(file: str, root: Ca) -> None:
     )
     rules = "inspect: [{action: reject, when: {not: {client_cert_subject(CN): alice}}}], "
     tls = f"tls: {{certificates: {file}, clients: {{ca: {root.cert_path}}}, alpn: h2}}"
-    assert said(loaded(body.format(rules=rules, tls=tls))) == []
+    good = loaded(body.format(rules=rules, tls=tls))
+    assert said(good) == []
+    assert good.plan is not None
+    assert good.plan.listeners[0].needs_handshake
     assert said(loaded(body.format(rules=rules, tls=tls.replace(", alpn: h2", "")))) == [
         "warning: no application protocol is agreed on with clients: rules need the handshake with these before it is "
         "known that server [::1]:1 is the one that chooses; add `alpn: [h2, http/1.1]` to `tls`"
