@@ -15,6 +15,7 @@ from ferryman.rules.expression import Expression
 from ferryman.rules.match import Matcher
 from ferryman.rules.networks import Networks
 from ferryman.rules.noproxy import NoProxy
+from ferryman.rules.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ class Connect:
     connect_timeout: float | None = 10.0
     server_timeout: float | None = None
     tunnel_timeout: float | None = None
+    source: Source | None = None  # where connections to targets come from; None: the kernel's choice
     on_unknown_protocol: str = "tunnel"  # where a tls rule wants to look and it is no TLS: tunnel, respond, terminate
 
 
@@ -268,6 +270,16 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a connection goes that says so itself. `connect` has the ways there and what guards them, nothing else."""
+
+    template: Template
+    connect: Connect
+    server: Server  # how the destination is spoken with; its address is none
+    names: Matcher | None = None  # which hosts it may be; None: any
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Servers and how one of them is chosen. `algorithm`: roundrobin, static-rr, leastconn, first, random, source."""
 
@@ -287,6 +299,7 @@ class Backend:
     keepalive: bool = False  # SO_KEEPALIVE towards servers
     server_rules: tuple[Route, ...] = ()  # use-server: Route.backend holds the server's name
     via: Through | None = None  # other proxies on the way to its servers
+    destination: Destination | None = None  # instead of servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +360,7 @@ class Listener:
     routes: tuple[Route, ...] = ()
     default_backend: str = ""  # "": a connection that no route takes is closed
     needs_hello: bool = False  # some inspect rule or route reads the client's first bytes
+    awaits_hello: bool = False  # TLS may be terminated, or a destination be the name in it: whatever rules say
     needs_handshake: bool = False  # some inspect rule or route asks what the handshake with the client has come to
     capture_slots: int = 0
     inspect_timeout: float | None = None
@@ -432,6 +446,7 @@ __all__ = [
     "Check",
     "Condition",
     "Connect",
+    "Destination",
     "Expression",
     "Hop",
     "Learn",

@@ -5,6 +5,7 @@ Called by config.compile.
 
 from __future__ import annotations
 
+from ferryman.config.compile_destination import compile_destination
 from ferryman.config.compile_origin import compile_source
 from ferryman.config.compile_proxy import compile_send_proxy
 from ferryman.config.compile_rules import compile_routes, compile_tests, refuse_target_facts, warn_of_unreachable
@@ -25,7 +26,7 @@ def compile_backend(
         for number, server in enumerate(settings.servers)
     )
     _refuse_same_names(servers, path, report)
-    if not servers:
+    if not servers and settings.destination is None:
         report.warning(path, f"backend {name} has no servers: connections to it are refused", "add `servers:`")
     rules_path = (*path, "server_rules")
     tests = compile_tests(settings.tests, (*path, "tests"), report)
@@ -39,6 +40,7 @@ def compile_backend(
     refuse_target_facts(server_rules, rules_path, report)
     algorithm, draws = parse_balance(settings.balance)
     queue_timeout = settings.connect_timeout if settings.queue_timeout is None else settings.queue_timeout
+    via = _via(settings, servers, path, report)
     return Backend(
         id=id,
         name=name,
@@ -55,7 +57,25 @@ def compile_backend(
         queue_timeout=queue_timeout or None,
         keepalive=settings.keepalive,
         server_rules=server_rules,
-        via=_via(settings, servers, path, report),
+        via=via,
+        destination=compile_destination(settings, _unnamed(settings, name, id, path, report), via, path, report),
+    )
+
+
+def _unnamed(settings: BackendSettings, name: str, id: int, path: Path, report: Report) -> Server:
+    """How a destination is spoken with that has no name and no address so far."""
+    address = Address("name", "destination")
+    if settings.destination is None:
+        return Server(-1, "", name, address)
+    via = settings.via is not None
+    return Server(
+        id=-1 - id,
+        name="destination",
+        backend=name,
+        address=address,
+        source=compile_source(None, settings.source, address, via, (*path, "servers", 0), report),
+        send_proxy=compile_send_proxy(settings.send_proxy, (*path, "send_proxy"), report),
+        tls=compile_tls_connect(settings.tls, address, (*path, "tls"), report),
     )
 
 

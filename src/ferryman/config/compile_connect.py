@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ferryman.config.compile_egress import warn_of_inside
+from ferryman.config.compile_egress import compile_egress, warn_of_inside
 from ferryman.config.compile_rules import Conditional, Tests, compile_condition, refuse_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
 from ferryman.config.compile_tls import compile_bump, compile_tls
@@ -18,8 +18,6 @@ from ferryman.config.model_connect import AccessSettings, ConnectSettings, ViaSe
 from ferryman.config.source import Path, Report
 from ferryman.plan import Access, Address, Connect, Via
 from ferryman.rules.condition import expressions
-from ferryman.rules.match import Matcher
-from ferryman.rules.networks import Network, Networks, network
 
 _OF_TCP = ("inspect", "routes", "to", "backend", "servers", "inspect_timeout")
 
@@ -38,7 +36,7 @@ def compile_connect(listener: ListenerSettings, listener_path: Path, tests: Test
     tls = compile_tls(settings.tls, (*path, "tls"), tests, report)
     via = _via(settings.via, (*path, "via"), tests, report)
     check_users(settings, users, {"access": access or (), "tls": tls, "via": via}, path, report)
-    networks, names = _egress(settings, path, report)
+    networks, names = compile_egress(settings.egress_allow, settings.egress_guard, path, report)
     if not settings.egress_guard:
         warn_of_inside(access, path, report)
     if settings.users is None and access is None and not listener.connection:
@@ -116,25 +114,6 @@ def _warn_of_methods(rules: Sequence[Access], path: Path, report: Report) -> Non
 def _refuse_hello(rules: Sequence[Conditional], path: Path, report: Report) -> None:
     message = "is not known here: the client speaks TLS once it has a connection"
     refuse_facts(rules, path, ("bytes",), message, "target_host is what it asks for; or decide in `tls`", report)
-
-
-def _egress(settings: ConnectSettings, path: Path, report: Report) -> tuple[Networks, Matcher | None]:
-    """What the guard lets through, by address and by name."""
-    networks: list[Network] = []
-    names: list[str] = []
-    for number, entry in enumerate(settings.egress_allow):
-        at = (*path, "egress_allow", number)
-        try:
-            if "/" in entry or ":" in entry or entry.replace(".", "").isdigit():
-                networks.append(network(entry))
-            else:
-                Matcher.build("name", [entry])
-                names.append(entry)
-        except ValueError as error:
-            report.error(at, f"{entry}: {error}", "write 10.0.0.0/8, ::1, host.example or *.example.org")
-    if settings.egress_allow and not settings.egress_guard:
-        report.warning((*path, "egress_allow"), "this allows nothing new: the guard is off", "remove it")
-    return Networks.of(networks), Matcher.build("name", names) if names else None
 
 
 def _warn_of_open(bind: Sequence[Address], path: Path, report: Report) -> None:

@@ -1,7 +1,7 @@
-"""Where the clients of an explicit proxy get to that none should, when its egress guard is off.
+"""The egress guard: what it lets through, and where clients get to that none should when it is off.
 
-Called by config.compile_connect. Plays `access` through for addresses inside (this machine, the local link, the
-metadata of clouds); whatever else a rule asks for, such as who the client is, may or may not hold.
+Called by config.compile_connect and compile_destination. Plays `access` through for addresses inside (this machine, the
+local link, the metadata of clouds); whatever else a rule asks for, such as who the client is, may or may not hold.
 """
 
 from __future__ import annotations
@@ -13,9 +13,32 @@ from ferryman.config.source import Path, Report
 from ferryman.plan import Access
 from ferryman.rules.condition import All, Any, Condition, Named, Not, State, Test
 from ferryman.rules.facts import UNKNOWN, Facts
+from ferryman.rules.match import Matcher
+from ferryman.rules.networks import Network, Networks, network
 
 _INSIDE: Final = ("127.0.0.1", "::1", "169.254.169.254")
 _KNOWN: Final = ("target_host", "target_address", "always_true", "always_false")
+
+
+def compile_egress(
+    entries: Sequence[str], guarded: bool, path: Path, report: Report
+) -> tuple[Networks, Matcher | None]:
+    """What the guard lets through, by address and by name. `path` is where `egress_allow` stands."""
+    networks: list[Network] = []
+    names: list[str] = []
+    for number, entry in enumerate(entries):
+        try:
+            if "/" in entry or ":" in entry or entry.replace(".", "").isdigit():
+                networks.append(network(entry))
+            else:
+                Matcher.build("name", [entry])
+                names.append(entry)
+        except ValueError as error:
+            at = (*path, "egress_allow", number)
+            report.error(at, f"{entry}: {error}", "write 10.0.0.0/8, ::1, host.example or *.example.org")
+    if entries and not guarded:
+        report.warning((*path, "egress_allow"), "this allows nothing new: the guard is off", "remove it")
+    return Networks.of(networks), Matcher.build("name", names) if names else None
 
 
 def warn_of_inside(rules: Sequence[Access] | None, path: Path, report: Report) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ferryman.config.compile_connect import compile_connect
+from ferryman.config.compile_destination import leads_by_name
 from ferryman.config.compile_log import LogTargets, compile_access_log
 from ferryman.config.compile_origin import compile_transparent
 from ferryman.config.compile_proxy import compile_receive_proxy
@@ -63,7 +64,8 @@ def compile_listener(
     mode = mode_of(settings)
     tls = compile_tls_cases(settings.tls, (*path, "tls"), tests, mode, report)
     rules: list[Rule | Route] = [*inspect, *routes, *server_rules]
-    needs_hello = bool(tls) or rules_read_bytes(rules)
+    awaits_hello = bool(tls) or any(leads_by_name(backend) for backend in reached)
+    needs_hello = awaits_hello or rules_read_bytes(rules)
     needs_handshake = rules_need_handshake(rules)
     if needs_handshake:
         check_handshake(tls, reached, path, report)
@@ -79,6 +81,7 @@ def compile_listener(
         default_backend=default,
         needs_hello=needs_hello,
         needs_handshake=needs_handshake,
+        awaits_hello=awaits_hello,
         capture_slots=slots + sum(rule.action is Action.CAPTURE for rule in inspect),
         inspect_timeout=_INSPECT_TIMEOUT
         if settings.inspect_timeout is None and needs_hello

@@ -25,6 +25,7 @@ from pydantic import (
 
 from ferryman.config.fields import Condition, Interval, Seconds, Section, one_or_list, text_for
 from ferryman.config.model_connect import ConnectSettings, Through
+from ferryman.config.model_destination import Destination
 from ferryman.config.model_origin import Origin
 from ferryman.config.model_proxy import ReceiveProxy, SendProxy
 from ferryman.config.model_tls import TlsCases, TlsServer
@@ -344,6 +345,8 @@ class BackendSettings(Section):
     """true, false, or settings of TLS with the servers"""
     via: Through | None = None
     """other proxies on the way to the servers; default: none"""
+    destination: Destination | None = None
+    """instead of servers: where connections go that say so themselves, such as "{sni}:443" """
 
 
 class ListenerSettings(Section):

@@ -64,7 +64,7 @@ class ServerTerms(NamedTuple):
 
 
 def terms_of(connect: TlsConnect, verify_name: str) -> ServerTerms:
-    """As a plan has them. `verify_name` as in ServerTerms; a server with pinned fingerprints is verified by those."""
+    """As a plan has them. `verify_name` as in ServerTerms, "*": any. A pinned server is known by its fingerprint."""
     verify = connect.verify and not connect.fingerprints
     shown = connect.certificate
     return ServerTerms(
@@ -72,7 +72,7 @@ def terms_of(connect: TlsConnect, verify_name: str) -> ServerTerms:
         verify=verify,
         alpn=connect.alpn or (),
         check_hostname=verify and not verify_name,
-        verify_name=verify_name if verify else "",
+        verify_name=verify_name if verify and verify_name != "*" else "",
         limits=connect.limits,
         chain_pem=shown.chain if shown is not None else "",
         key_pem=shown.key if shown is not None else "",

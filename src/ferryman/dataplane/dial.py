@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
-from ferryman.dataplane import chain, proxyhead, servertls
+from ferryman.dataplane import chain, destination, proxyhead, servertls
 from ferryman.dataplane.connect import Failure, connect_to
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import ERR, suspend
@@ -30,6 +30,8 @@ async def reach(session: Session, backend: Backend) -> int | ssl.SSLSocket | Non
 
     None: there is none, and the session has ended.
     """
+    if backend.destination is not None:
+        return await destination.reach(session, backend, backend.destination)
     generation, record = session.generation, session.record
     tried: list[int] = []
     failure: Failure | None = None

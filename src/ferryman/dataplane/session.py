@@ -84,7 +84,9 @@ class Session:
                 return
             await explicit.journey(self, listener.connect)
             return
-        backend = self.route(await self.sniff() if listener.inspect or listener.routes or listener.tls else None)
+        backend = self.route(
+            await self.sniff() if listener.inspect or listener.routes or listener.awaits_hello else None
+        )
         if backend is None:
             return
         record = self.record
@@ -138,7 +140,7 @@ class Session:
         listener, facts = self.listener, self.learn()
         if listener.needs_hello:
             self.watch_client()
-            if listener.inspect_timeout is not None or listener.tls:
+            if listener.inspect_timeout is not None or listener.awaits_hello:
                 self.deadline = self.worker.loop.now + (listener.inspect_timeout or tls.HANDSHAKE)
             else:
                 facts.final = True  # nothing is waited for
@@ -162,7 +164,9 @@ class Session:
             if verdict.kind is Kind.ACCEPT:
                 backends = self.generation.backends
                 verdict = decision.route(listener.routes, listener.default_backend, facts, backends)
-            if verdict.kind is not Kind.WAIT and not (listener.tls and facts.hello is UNKNOWN and not facts.final):
+            if verdict.kind is not Kind.WAIT and not (
+                listener.awaits_hello and facts.hello is UNKNOWN and not facts.final
+            ):
                 break
         if lowered:
             fdio.rcvlowat(self.fd, 1)

@@ -7,8 +7,7 @@ leads through an upstream proxy, the name goes there as it is and is resolved th
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -106,13 +105,14 @@ def _guard(session: Session, connect: Connect, resolved: Resolved) -> None:
         return
     if resolved.addresses is None:
         # an upstream proxy will resolve it: only what is written out can be judged
-        reason = "" if connect.egress_networks.hold(host) else egress.prohibited_name(host)
+        reason, address = egress.prohibited_name(host)
+        if connect.egress_networks.hold(address):
+            reason = ""
     else:
         reason = ""
         kept = []
         for entry in resolved.addresses:
-            found = egress.prohibited(entry[1], port, _own(session, entry, port))
-            if found and not connect.egress_networks.hold(entry[1]):
+            if found := _against(session, connect, entry, port):
                 reason = reason or found
             else:
                 kept.append(entry)
@@ -124,17 +124,28 @@ def _guard(session: Session, connect: Connect, resolved: Resolved) -> None:
         raise Refusal("destination_ip_prohibited", text, code="PR", how="policy")
 
 
-def _own(session: Session, entry: Target, port: int) -> Collection[tuple[str, int]]:
-    """Addresses and ports of this program's listeners, as far as they concern this address."""
-    generation = session.generation
-    if port not in generation.wildcard_ports:
-        return generation.own_addresses
-    try:
-        with socket.socket(entry[0], socket.SOCK_DGRAM) as probe:
-            probe.bind((entry[1], 0))  # works with this machine's addresses alone
-    except OSError:
-        return generation.own_addresses
-    return {*generation.own_addresses, (entry[1], port)}
+def refuse_own(session: Session, resolved: Resolved) -> None:
+    """What leads straight back to one of this program's listeners would come in there again, and again.
+
+    Raises Refusal if nothing else is left. For destinations that need no request of the client's own.
+    """
+    if resolved.addresses is None:
+        return
+    port = resolved.port
+    kept = [entry for entry in resolved.addresses if not session.generation.own.hold(*entry, port)]
+    if not kept:
+        text = f"{format_authority(resolved.host, port)} is one of this proxy's own listeners"
+        raise Refusal("destination_ip_prohibited", text, code="PR", how="policy")
+    resolved.addresses = tuple(kept)
+
+
+def _against(session: Session, connect: Connect, entry: Target, port: int) -> str:
+    """What the guard has against this address; a network that is let through does not mean the listeners in it."""
+    allowed, host = connect.egress_networks, entry[1]
+    if session.generation.own.hold(*entry, port) and not allowed.lists(host):
+        return "a listener of this proxy"
+    reason = egress.prohibited(host)
+    return "" if reason and allowed.hold(host) else reason
 
 
 async def reach(session: Session, connect: Connect, ask: Ask, way: Way) -> int:
@@ -172,7 +183,13 @@ async def _directly(session: Session, connect: Connect, resolved: Resolved) -> i
     name = format_authority(resolved.host, resolved.port)
     try:
         return await connect_to(
-            session, name, resolved.addresses, resolved.port, connect.connect_timeout, session.listener.keepalive
+            session,
+            name,
+            resolved.addresses,
+            resolved.port,
+            connect.connect_timeout,
+            session.listener.keepalive,
+            connect.source,
         )
     except Failure as failure:
         raise refused(failure) from None

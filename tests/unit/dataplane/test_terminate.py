@@ -50,7 +50,7 @@ class Site:
 
     def serves(self, *cases: TlsAccept | TlsCase, to: TlsConnect | None = None, **listener: Any) -> None:
         made = [case if isinstance(case, TlsCase) else TlsCase(None, "test:1", case) for case in cases]
-        fields = {"tls": tuple(made), "needs_hello": bool(made), **listener}
+        fields = {"tls": tuple(made), "needs_hello": bool(made), "awaits_hello": bool(made), **listener}
         self.plan = plan(server(self.far.port, tls=to), listener=fields)
         self.cells = self.rig.follow(self.plan)
 

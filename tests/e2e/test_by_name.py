@@ -1,0 +1,137 @@
+"""A route whose destination is the name in the hello: resolved, guarded, and the hello handed on byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from collections.abc import Callable
+
+import pytest
+from ferry import PATIENCE, Ferry, free_port
+from servers import Authority, TlsServer
+
+
+def hello(name: str | None) -> bytes:
+    """What a client of Python's ssl says first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    sent = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name).do_handshake()
+    return sent.read()
+
+
+def config(port: int, destination: str, more: str = "") -> str:
+    return f"""
+global: {{workers: 1}}
+listeners:
+  web: {{bind: "127.0.0.1:{port}", to: by-name, inspect_timeout: 1s}}
+backends:
+  by-name:
+    destination: {destination}
+    {more}
+"""
+
+
+def talk(port: int, data: bytes, size: int = 65536) -> bytes:
+    """What comes back."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+        sock.sendall(data)
+        try:
+            return sock.recv(size)
+        except ConnectionResetError:
+            return b""
+
+
+def test_the_certificate_is_the_origin_s(run_ferry: Callable[..., Ferry], authority: Authority) -> None:
+    server, port = TlsServer("origin", authority, ["localhost"], host="127.0.0.1"), free_port()
+    ferry = run_ferry(config(port, f'{{to: "{{sni}}:{server.port}", names: localhost, egress_allow: localhost}}'))
+    context = authority.client_context()
+    with (
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"origin" in sock.recv(65536) + sock.recv(65536)
+    line = ferry.line()
+    assert (line["target"], line["backend"], line["sni"], line["code"]) == (
+        f"localhost:{server.port}",
+        "by-name",
+        "localhost",
+        "--",
+    )
+    server.close()
+
+
+def test_the_hello_is_duplicated_byte_for_byte(run_ferry: Callable[..., Ferry]) -> None:
+    port, said = free_port(), hello("LocalHost")
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        far.settimeout(PATIENCE)
+        run_ferry(config(port, f'{{to: "{{sni}}:{far.getsockname()[1]}", egress_allow: localhost}}'))
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            client.sendall(said[:100])
+            client.sendall(said[100:])
+            connection, _ = far.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                got = b""
+                while len(got) < len(said):
+                    got += connection.recv(65536)
+    assert hashlib.sha256(got).digest() == hashlib.sha256(said).digest()
+
+
+def test_the_incoming_port(run_ferry: Callable[..., Ferry]) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.2", port)) as far:
+        far.settimeout(PATIENCE)
+        run_ferry(config(port, '{to: "127.0.0.2:{local_port}", egress_allow: 127.0.0.0/8}'))
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            client.sendall(hello("any.example"))
+            far.accept()[0].close()
+
+
+DENIED = b"\x15\x03\x03\x00\x02\x02\x31"  # alert: fatal, access_denied
+
+
+@pytest.mark.parametrize(
+    ("name", "destination", "reason"),
+    [
+        ("localhost", '"{sni}:443"', "localhost:443 is not reached from here: a loopback address (egress guard)"),
+        ("169.254.169.254", '"{sni}:80"', "needs what this connection does not have: sni"),  # no SNI for addresses
+        (
+            "other.example",
+            '{to: "{sni}:443", names: "*.example.org"}',
+            "other.example is none of the names that backend",
+        ),
+        ("evil.example.org.example.com", '{to: "{sni}:443", names: "*.example.org"}', "is none of the names"),
+        ("localhost", '{to: "{sni}:{local_port}", egress_guard: false}', "is one of this proxy's own listeners"),
+        (None, '"{sni}:443"', "needs what this connection does not have: sni"),
+    ],
+    ids=["guard", "address", "names", "anchored", "loop", "no name"],
+)
+def test_what_is_refused_is_told_in_tls(
+    run_ferry: Callable[..., Ferry], name: str | None, destination: str, reason: str
+) -> None:
+    port = free_port()
+    ferry = run_ferry(config(port, destination))
+    assert talk(port, hello(name)) == DENIED
+    line = ferry.line()
+    assert (line["code"], line["how"]) == ("PR", "policy")
+    assert reason in line["reason"]
+
+
+def test_a_name_that_nobody_knows(run_ferry: Callable[..., Ferry]) -> None:
+    port = free_port()
+    ferry = run_ferry(config(port, '{to: "{sni}:443", names: "*.invalid"}'))
+    assert talk(port, hello("nobody.invalid")) == b""
+    line = ferry.line()
+    assert line["code"] == "SC"
+    assert "nobody.invalid" in line["reason"]
+
+
+def test_what_is_no_tls_has_no_name(run_ferry: Callable[..., Ferry]) -> None:
+    port = free_port()
+    ferry = run_ferry(config(port, '{to: "{sni}:443", names: "*.invalid"}'))
+    assert talk(port, b"GET / HTTP/1.1\r\nHost: a.invalid\r\n\r\n") == b""
+    assert "does not have: sni" in ferry.line()["reason"]
