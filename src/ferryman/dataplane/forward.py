@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import admission, chain, target
+from ferryman.dataplane.admission import Way
 from ferryman.dataplane.body import BadBody, Body
 from ferryman.dataplane.loop import ERR, HANGUP
 from ferryman.dataplane.record import Ask
@@ -89,8 +90,13 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
     try:
         while True:
             try:
-                server = await _server_for(session, connect, request, server)
-                stays = await _Exchange(session, connect, client, server, request).run()
+                ask = Ask("http", request.host, request.port)
+                way = await admission.admit(session, connect, ask, request)
+                if http1forward.forwards_left(request) == 0:
+                    stays = await _answer(session, connect, client, request)
+                else:
+                    server = await _server_for(session, connect, request, way, server)
+                    stays = await _Exchange(session, connect, client, server, request).run()
                 if stays:
                     session.answered("--", "fin", "")
             except Refusal as refusal:
@@ -109,10 +115,22 @@ async def serve(session: Session, connect: Connect, client: ClientStream, reques
             server.close()
 
 
-async def _server_for(session: Session, connect: Connect, request: Request, kept: _Server | None) -> _Server:
+async def _answer(session: Session, connect: Connect, client: ClientStream, request: Request) -> bool:
+    """What may be forwarded no further is answered here. False: the connection is of no further use."""
+    stays = not request.body and not http1forward.wants_close(request) and not session.worker.draining
+    message = http1forward.final_answer(request, admission.allowed_methods(connect), stays)
+    ask = session.record.ask
+    assert ask is not None, "it was admitted"
+    ask.status = 200
+    session.record.bytes_out += len(message)
+    await (client.send(message) if stays else client.farewell(message))
+    return stays
+
+
+async def _server_for(session: Session, connect: Connect, request: Request, way: Way, kept: _Server | None) -> _Server:
     """A connection for this request: the kept one if it leads there. Raises Refusal."""
-    ask = Ask("http", request.host, request.port)
-    way = await admission.admit(session, connect, ask, request)
+    ask = session.record.ask
+    assert ask is not None, "it was admitted"
     # the addresses belong to it: they are what this request was judged by
     addresses = frozenset(way.resolved.addresses or ())
     key = (request.host, request.port, addresses, way.resolved.chains, way.authorization)

@@ -28,6 +28,7 @@ _HOP: Final = frozenset(
         "upgrade",
     }
 )
+_SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _END_TO_END: Final = frozenset({"host", "content-length", "transfer-encoding", "via"})
 """Fields that stay though Connection names them: without them the next hop would read another message than this one."""
 
@@ -65,6 +66,31 @@ def has_passed(request: Request, name: str) -> bool:
     return name in [hop[1] for hop in hops if len(hop) > 1]
 
 
+def forwards_left(request: Request) -> int | None:
+    """How often it may still be forwarded (RFC 9110 section 7.6.2); None: nobody counts. 0: `final_answer` is due."""
+    value = request.get("max-forwards") or ""
+    if request.method not in ("OPTIONS", "TRACE") or not (value.isascii() and value.isdigit()):
+        return None
+    digits = value.lstrip("0") or "0"
+    return int(digits) if len(digits) < 10 else 999_999_999
+
+
+def final_answer(request: Request, methods: str, stays: bool) -> bytes:
+    """The answer to a TRACE or OPTIONS that goes no further than here. `stays`: the connection is kept.
+
+    TRACE gets the head as it came here, without what is nobody's business (RFC 9110 section 9.3.8); OPTIONS `methods`.
+    """
+    about, content = f"Allow: {methods}", ""
+    if request.method == "TRACE":
+        about = "Content-Type: message/http"
+        shown = [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _SECRET]
+        version = ".".join(map(str, request.version))
+        content = f"{request.method} {request.target} HTTP/{version}\r\n{''.join(shown)}\r\n"
+    option = "keep-alive" if stays else "close"
+    head = f"HTTP/1.1 200 OK\r\n{about}\r\nConnection: {option}\r\nContent-Length: {len(content)}\r\n\r\n"
+    return f"{head}{content}".encode("latin-1")
+
+
 def forwarded_request(
     request: Request, target: str, extra: Iterable[tuple[str, str]] = (), name: str = PSEUDONYM
 ) -> bytes:
@@ -76,7 +102,13 @@ def forwarded_request(
     host = request.get("host") or ""
     if request.form == "absolute":
         host = format_authority(request.host, request.port) if request.port != 80 else _bracketed(request.host)
-    return _head(f"{request.method} {target} HTTP/1.1", [("Host", host)], request, {"host"}, extra, name)
+    first, replaced = [("Host", host)], {"host"}
+    left = forwards_left(request)
+    if left is not None:
+        assert left, "it ends here"
+        first.append(("Max-Forwards", str(left - 1)))
+        replaced.add("max-forwards")
+    return _head(f"{request.method} {target} HTTP/1.1", first, request, replaced, extra, name)
 
 
 def forwarded_response(
@@ -116,11 +148,7 @@ def _head(
     dropped = _HOP | more | (_connection(message) - _END_TO_END)
     fields: Headers = (
         *first,
-        *(
-            field
-            for key, field in zip(message.names, message.headers, strict=True)
-            if key not in dropped
-        ),
+        *(field for key, field in zip(message.names, message.headers, strict=True) if key not in dropped),
         ("Via", f"{message.version[0]}.{message.version[1]} {name}"),
         *((("Connection", "Upgrade"), ("Upgrade", protocols)) if protocols else ()),
         *extra,

@@ -152,6 +152,28 @@ def test_an_idle_connection_ends_without_complaint(rig: Rig) -> None:
     assert found["target"] == f"127.0.0.1:{far.port}"
 
 
+def test_what_may_be_forwarded_no_further_is_answered_here(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    client = asks(rig, get(far, "Max-Forwards: 0", method="TRACE"))
+    assert "Content-Type: message/http\r\nConnection: keep-alive\r\n" in head(rig, client)
+    assert head(rig, client).startswith(f"TRACE http://127.0.0.1:{far.port}/x HTTP/1.1\r\n")
+    client.sendall(get(far, "Max-Forwards: 1", method="OPTIONS").encode())
+    rig.run(far.waiting)
+    connection = far.accept()
+    assert "\r\nMax-Forwards: 0\r\n" in head(rig, connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nAllow: X\r\nContent-Length: 0\r\n\r\n")
+    assert "\r\nAllow: X\r\n" in head(rig, client)
+    client.sendall(get(far, "Max-Forwards: 0", "Content-Length: 1", method="OPTIONS").encode() + b"x")
+    answer = head(rig, client)
+    assert "\r\nAllow: CONNECT, GET, " in answer
+    assert "\r\nConnection: close\r\n" in answer, "its body is not read"
+    assert rig.read(client) == b""
+    client.close()
+    assert (line(rig)["method"], line(rig)["status"], line(rig)["code"]) == ("OPTIONS", 200, "--")
+    assert len(rig.lines()) == 3
+
+
 # what is written about them
 
 

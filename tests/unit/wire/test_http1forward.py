@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from ferryman.wire.http1 import Request, Response, parse_request, parse_response
 from ferryman.wire.http1forward import (
     connect_request,
+    final_answer,
     forwarded_request,
     forwarded_response,
+    forwards_left,
     has_passed,
     upgrade,
     via,
@@ -244,3 +246,42 @@ def test_what_goes_on_is_a_head_and_a_second_time_nothing_is_taken_off(fields: l
     again = parse_request(forwarded_request(once[0], head.target))
     assert again is not None
     assert sorted(again[0].headers) == sorted([*once[0].headers, ("Via", "1.1 ferryman")])
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "left"),
+    [
+        ("OPTIONS", "0", 0),
+        ("TRACE", "007", 7),
+        ("TRACE", "9" * 5000, 999_999_999),
+        ("OPTIONS", "-1", None),
+        ("OPTIONS", "", None),
+        ("OPTIONS", "\xb2", None),
+        ("GET", "0", None),
+    ],
+)
+def test_how_often_it_may_still_be_forwarded(method: str, value: str, left: int | None) -> None:
+    head = request(f"{method} http://h/ HTTP/1.1", "Host: h", f"Max-Forwards: {value}")
+    assert forwards_left(head) == left
+    if left != 0:
+        passed = [line for line in lines(forwarded_request(head, head.path)) if line.startswith("Max-Forwards:")]
+        assert passed == [f"Max-Forwards: {value if left is None else left - 1}"]
+
+
+def test_it_is_counted_down_though_connection_names_it() -> None:
+    head = request("TRACE http://h/ HTTP/1.1", "Host: h", "Max-Forwards: 3", "Connection: Max-Forwards")
+    assert "Max-Forwards: 2" in lines(forwarded_request(head, head.path))
+
+
+def test_the_answer_of_the_last_hop() -> None:
+    secrets = ("Cookie: c", "Authorization: x", "Proxy-Authorization: y")
+    head = request("TRACE http://h/a HTTP/1.1", "Host: h", "Max-Forwards: 0", *secrets, "X-A: \xe9")
+    content = b"TRACE http://h/a HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\nX-A: \xe9\r\n\r\n"
+    assert final_answer(head, "GET", True) == (
+        b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nConnection: keep-alive\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+    )
+    asked = request("OPTIONS http://h HTTP/1.1", "Host: h", "Max-Forwards: 0")
+    assert final_answer(asked, "GET, HEAD", False) == (
+        b"HTTP/1.1 200 OK\r\nAllow: GET, HEAD\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )
