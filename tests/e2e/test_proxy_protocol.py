@@ -268,18 +268,18 @@ def test_clients_of_an_explicit_proxy_behind_another_one(
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory, at_the_end: ExitStack) -> dict[str, Peer]:
     folder = tmp_path_factory.mktemp("behind")
+    taking, port = free_port(), free_port()
     front = haproxy(
         folder / "haproxy",
-        "frontend f\n mode http\n bind 127.0.0.1:{port} accept-proxy\n option httplog\n"
+        f"frontend f\n mode http\n bind 127.0.0.1:{{port}}\n bind 127.0.0.1:{taking} accept-proxy\n option httplog\n"
         " http-request return status 200 content-type text/plain"
         ' lf-string "%[src]:%[src_port] %[dst]:%[dst_port] %[fc_pp_authority] %[fc_pp_unique_id]"\n',
     )
     at_the_end.callback(front.stop)
-    port = free_port()
     says = "$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port"
     web = nginx(folder, f'listen 127.0.0.1:{port} proxy_protocol; default_type text/plain; return 200 "{says}";')
     at_the_end.callback(web.stop)
-    web.port, web.address = port, f"127.0.0.1:{port}"
+    front.address, web.address = f"127.0.0.1:{taking}", f"127.0.0.1:{port}"  # where headers are taken
     return {"haproxy": front, "nginx": web}
 
 
@@ -369,6 +369,7 @@ listeners:
             own = endpoint(client.sock.getsockname())
             client.send(b"all the way")
             assert client.exactly(11) == b"all the way"
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # tinyproxy lingers
         sent, received = first.line(of("way", own)), ferry.line(of("in", own))
         assert received["local"] == f"127.0.0.1:{way}"
         assert received["unique_id"] == sent["unique_id"]
