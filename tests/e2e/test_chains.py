@@ -20,7 +20,7 @@ from talk import Talk, basic
 PASSWORD = "se:cr:et-väl"
 IN_URL = "se%3Acr%3Aet-v%C3%A4l"
 HASH = "$apr1$saltsalt$hruEt7ceTY4kjwmzX04DP1"
-ALLOW = 'egress_allow: [127.0.0.0/8, "::1", localhost, nowhere.example]'
+ALLOW = 'egress_allow: [127.0.0.1, 127.0.0.0/8, "::1", localhost, nowhere.example]'
 
 
 def address(sock: socket.socket) -> str:

@@ -18,6 +18,8 @@ class Site:
     def __init__(self, run: Callable[..., Ferry], end: ExitStack) -> None:
         names = ("strict", "by_name", "by_range", "by_suffix", "through", "through_allowed", "off", "everywhere")
         self.ports = {name: free_port() for name in names}
+        upstream = free_port()
+        run(f'listeners: {{up: {{bind: "127.0.0.1:{upstream}", connect: {{egress_allow: [127.0.0.0/8, "::1"]}}}}}}')
         self.echo, self.six = EchoServer(), EchoServer("::1")
         end.callback(self.echo.close)
         end.callback(self.six.close)
@@ -26,8 +28,8 @@ class Site:
             "by_name": "egress_allow: localhost",
             "by_range": 'egress_allow: [127.0.0.0/8, "::1"]',
             "by_suffix": 'egress_allow: ["*.localhost"]',
-            "through": f'via: [{{through: "http://127.0.0.1:{self.ports["by_range"]}"}}]',
-            "through_allowed": f'egress_allow: 127.0.0.1, via: [{{through: "http://127.0.0.1:{self.ports["by_range"]}"}}]',
+            "through": f'via: [{{through: "http://127.0.0.1:{upstream}"}}]',
+            "through_allowed": f'egress_allow: 127.0.0.0/8, via: [{{through: "http://127.0.0.1:{upstream}"}}]',
             "off": "egress_guard: false",
         }
         text = "".join(
@@ -114,6 +116,7 @@ def test_what_is_allowed_by_address_is_reached_by_whatever_name(site: Site) -> N
 
 def test_what_is_allowed_may_be_reached_through_an_upstream_proxy(site: Site) -> None:
     assert site.connect("through_allowed", "127.0.0.1").status == 200
+    assert site.connect("through_allowed", "localhost").status == 200
     assert site.connect("through_allowed", "[::1]", site.six.port).status == 403
 
 
@@ -123,6 +126,13 @@ def test_listeners_of_this_proxy_are_no_targets(site: Site) -> None:
     assert site.connect("strict", own, site.ports["everywhere"]).error == "destination_ip_prohibited"
     if not own.startswith("127."):
         assert site.connect("strict", own, 1).error == "connection_refused", "other ports of this machine may be tried"
+
+
+def test_a_network_that_is_allowed_does_not_open_the_listeners_in_it(site: Site) -> None:
+    answer = site.connect("by_range", "127.0.0.1", site.ports["everywhere"])
+    assert (answer.status, answer.error) == (403, "destination_ip_prohibited")
+    assert "a listener of this proxy" in answer.body.decode()
+    assert site.connect("by_name", "localhost", site.ports["everywhere"]).status == 200
 
 
 def own_address() -> str:

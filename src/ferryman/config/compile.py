@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ferryman.config.compile_backend import compile_backend
 from ferryman.config.compile_listener import compile_listener, has_own_servers
 from ferryman.config.compile_log import LogTargets
+from ferryman.config.compile_loops import find_loops
 from ferryman.config.compile_proxy import warn_of_unknown_names
 from ferryman.config.model import BackendSettings, Configuration, GlobalSettings, ListenerSettings, LogSettings
 from ferryman.config.source import OVERRIDES, Diagnostics, Document, Path, Report
@@ -35,6 +36,7 @@ def compile_plan(document: Document, configuration: Configuration, diagnostics: 
     _warn_of_unused(configuration, backends, listeners, report)
     _warn_of_scopes(listeners, backends, report)
     warn_of_unknown_names(listeners, backends, report)
+    find_loops(listeners, backends, report)
     _warn_of_names_received(configuration, listeners, report)
     if diagnostics.errors > before:
         return None

@@ -17,15 +17,15 @@ def compile_through(ways: list[list[HopSettings]], path: Path, report: Report) -
     """`path` is where the alternatives stand."""
     chains = []
     for number, way in enumerate(ways):
-        hops = [_hop(hop, _place(path, number, position, report), report) for position, hop in enumerate(way)]
+        hops = [_hop(hop, place_of_hop(path, number, position, report), report) for position, hop in enumerate(way)]
         chains.append(tuple(hops))
     for number, chain in enumerate(chains):
         if chain in chains[:number]:
-            report.warning(_place(path, number, 0, report), "this way is already in the list", "remove one of them")
+            report.warning(place_of_hop(path, number, 0, report), "this way is already in the list", "remove one of them")
     return Through(tuple(chains))
 
 
-def _place(path: Path, way: int, hop: int, report: Report) -> Path:
+def place_of_hop(path: Path, way: int, hop: int, report: Report) -> Path:
     """Where a hop stands: one alternative may stand for a list of them, and one hop for a list of hops."""
     for place in ((*path, way, hop), (*path, way)):
         if place in report.document.marks:

@@ -158,7 +158,8 @@ class ConnectSettings(Section):
     egress_guard: bool = True
     """refuse targets on this machine, in the local link, of cloud metadata, and this proxy's own listeners"""
     egress_allow: Texts = []
-    """addresses, networks and names (*.example.org) that the guard lets through all the same"""
+    """addresses, networks and names (*.example.org) that the guard lets through all the same; this proxy's own
+    listeners only by address or name, not as part of a network"""
     match_sni: bool = False
     """refuse TLS clients that ask the server for another name than they asked the proxy for"""
     head_timeout: Seconds | None = 10.0

@@ -97,7 +97,8 @@ def _choose(told: Explicit, connect: Connect, wish: Wish, facts: Facts) -> None:
     if connect.egress_names is not None and connect.egress_names.matches(wish.host):
         told.guard = f"{wish.host} is let through by its name"
     elif () not in told.ways.chains:
-        told.guard = egress.prohibited_name(wish.host)
+        against, address = egress.prohibited_name(wish.host)
+        told.guard = "" if connect.egress_networks.hold(address) else against
         told.refused = f"{wish.host} is {told.guard} (egress guard)" if told.guard else ""
     elif facts.target_addresses is UNKNOWN:
         told.guard = f"depends on the addresses of {wish.host}"
@@ -111,7 +112,7 @@ def _guard(told: Explicit, connect: Connect, wish: Wish, addresses: tuple[str, .
     against = {
         address: found
         for address in addresses
-        if (found := egress.prohibited(address, wish.port, ())) and not connect.egress_networks.hold(address)
+        if (found := egress.prohibited(address)) and not connect.egress_networks.hold(address)
     }
     told.guard = ", ".join(f"{address} is {found}" for address, found in against.items())
     if len(against) == len(addresses):

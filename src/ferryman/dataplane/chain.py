@@ -71,7 +71,7 @@ async def _guarded(
     session.deadline = session.worker.loop.now + (timeout or inf)
     stream = Stream(session, fd, session.server_mask, f"proxy {hop.address}")
     try:
-        via = client.via if client is not None else f"1.1 {session.worker.name}"
+        via = (client.via if client is not None else "") or f"1.1 {session.worker.name}"
         await _negotiate(stream, hop, goal, via, credentials)
     except BaseException as problem:
         session.worker.loop.close(fd)
@@ -95,8 +95,12 @@ async def _dial(session: Session, hop: Hop, timeout: float | None) -> int:
     """A connection to a proxy."""
     name = f"proxy {hop.address}"
     try:
-        addresses = await session.worker.questions.resolve(session, hop.address.host)
-        return await connect_to(session, name, addresses, hop.address.port, timeout, keepalive=True)
+        found = await session.worker.questions.resolve(session, hop.address.host)
+        port, own = hop.address.port, session.generation.own_proxies
+        addresses = [each for each in found if not own.hold(*each, port)]
+        if not addresses:
+            raise Refusal("proxy_loop_detected", f"{name}: this is ferryman itself, it listens there")
+        return await connect_to(session, name, addresses, port, timeout, keepalive=True)
     except Unresolved as failure:
         raise Refusal(failure.error, f"{name}: {failure.text}") from None
     except Failure as failure:

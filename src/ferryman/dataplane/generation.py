@@ -19,6 +19,7 @@ from ferryman.dataplane.cache import Cache
 from ferryman.dataplane.contexts import Acceptor
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.logwriter import LogWriter
+from ferryman.dataplane.ownaddresses import OwnAddresses
 from ferryman.dataplane.record import Record
 from ferryman.plan import Backend, Listener, Plan, Server, TlsAccept
 
@@ -62,14 +63,8 @@ class Generation:
         self._server_base = [self.start + counters.server_base(plan, i) for i in range(len(plan.servers))]
         self._process_base = self.start + counters.process_base(plan)
         self._most = plan.settings.max_connections
-        own = [
-            (address.host, port)
-            for listener in plan.listeners
-            for address in listener.bind
-            for port in range(address.port, (address.last_port or address.port) + 1)
-        ]
-        self.own_addresses = frozenset(own)  # where this program listens; an explicit proxy leads nobody there
-        self.wildcard_ports = frozenset(port for host, port in own if host in ("0.0.0.0", "::"))
+        self.own = OwnAddresses(plan.listeners)  # an explicit proxy leads nobody there
+        self.own_proxies = OwnAddresses(listener for listener in plan.listeners if listener.mode != "tcp")
         self.tls_sessions: Cache[ssl.SSLSession] = Cache(TLS_SESSIONS)  # by server id and name
         self._acceptors: dict[int, Acceptor] = {}  # by id() of what the plan holds
         self.set_weights({server.id: server.weight for server in plan.servers if not server.disabled})

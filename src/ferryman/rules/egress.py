@@ -4,12 +4,12 @@ Called by the data plane with resolved addresses, before any is connected to. Te
 the same is the caller's matter. Without this guard whoever may use a proxy can talk to its own machine, to its
 neighbours on the link, and to the service that hands a cloud machine its credentials.
 
-An IPv6 address that stands for an IPv4 one is judged as that: the connection ends there.
+An IPv6 address that stands for an IPv4 one is judged as that: the connection ends there. Whether this program listens
+there itself is dataplane.ownaddresses' matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
@@ -27,41 +27,53 @@ _METADATA: Final = {
     )
 }
 
+_LOOPBACK_NAME: Final = ("a loopback name", "127.0.0.1")  # RFC 6761 section 6.3
+_METADATA_NAME: Final = ("a cloud metadata name", "169.254.169.254")
 _NAMES: Final = {
-    "localhost": "a loopback name",  # RFC 6761 section 6.3
-    "metadata.google.internal": "a cloud metadata name",
-    "metadata.goog": "a cloud metadata name",
-    "instance-data.ec2.internal": "a cloud metadata name",
+    "localhost": _LOOPBACK_NAME,
+    "metadata.google.internal": _METADATA_NAME,
+    "metadata.goog": _METADATA_NAME,
+    "instance-data.ec2.internal": _METADATA_NAME,
 }
 
 
-def prohibited(address: str, port: int, own: Collection[tuple[str, int]]) -> str:
+def prohibited(address: str) -> str:
     """Why this numeric address must not be connected to, in a few words; "" if nothing is against it.
 
-    `own` are addresses and ports that this program listens on, without wildcards (the caller puts in the machine's
-    addresses for those), spelled as inet_ntop(3) does. An address that is none is prohibited, too.
+    An address that is none is prohibited, too.
     """
-    text = address.partition("%")[0]
-    try:
-        packed = inet_pton(AF_INET6 if ":" in text else AF_INET, text)
-    except (OSError, UnicodeError, ValueError):  # ValueError: a zero byte inside
+    packed = _packed(address)
+    if not packed:
         return "no IP address"
     inner = packed if len(packed) == 4 else _embedded(packed)
-    reason = (_four(inner) if inner else "") or ("" if len(packed) == 4 else _six(packed))
-    if reason:
-        return reason
-    spellings = {inet_ntop(AF_INET if len(each) == 4 else AF_INET6, each) for each in (packed, inner) if each}
-    if any((spelling, port) in own for spelling in spellings):
-        return "a listener of this proxy"
-    return ""
+    return (_four(inner) if inner else "") or ("" if len(packed) == 4 else _six(packed))
 
 
-def prohibited_name(host: str) -> str:
-    """As `prohibited`, for a host in lower case that is resolved elsewhere: only what is written can be judged."""
-    if reason := _NAMES.get(host) or ("a loopback name" if host.endswith(".localhost") else ""):
-        return reason
-    reason = prohibited(host, 0, ())
-    return "" if reason == "no IP address" else reason
+def prohibited_name(host: str) -> tuple[str, str]:
+    """As `prohibited`, for a host in lower case that is resolved elsewhere: only what is written can be judged.
+
+    The reason, and the address that the host stands for wherever that is.
+    """
+    if found := _NAMES.get(host) or (_LOOPBACK_NAME if host.endswith(".localhost") else None):
+        return found
+    reason = prohibited(host)
+    return ("", host) if reason == "no IP address" else (reason, host)
+
+
+def spellings(address: str) -> set[str]:
+    """This numeric address as inet_ntop(3) writes it, and the IPv4 one that it stands for."""
+    packed = _packed(address)
+    inner = _embedded(packed) if len(packed) == 16 else None
+    return {inet_ntop(AF_INET if len(each) == 4 else AF_INET6, each) for each in (packed, inner) if each}
+
+
+def _packed(address: str) -> bytes:
+    """b"": it is none."""
+    text = address.partition("%")[0]
+    try:
+        return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, UnicodeError, ValueError):  # ValueError: a zero byte inside
+        return b""
 
 
 def _four(packed: bytes) -> str:

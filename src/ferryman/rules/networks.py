@@ -93,6 +93,16 @@ class Networks:
         return number >> 112 == 0x2002 and _within(self.four, number >> 80 & 0xFFFFFFFF)
 
 
+    def lists(self, address: str) -> bool:
+        """Is this numeric address one of them by itself, not as one among others?"""
+        table, family = (self.six, AF_INET6) if ":" in address else (self.four, AF_INET)
+        try:
+            number = int.from_bytes(inet_pton(family, address.partition("%")[0]), "big")
+        except (OSError, UnicodeError, ValueError):
+            return False
+        return any(free == 0 and number in numbers for free, numbers in table)
+
+
 def _within(table: _Table, number: int) -> bool:
     for free, numbers in table:  # noqa: SIM110  any() over a generator takes twice as long
         if number >> free in numbers:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from proxying import connect_to, head, hop, line, proxy, through
-from rig import Rig, plan, server
+from rig import Rig, closed_port, plan, server
 
 from ferryman.dataplane.chain import authorization
 from ferryman.plan import Address, Hop, Through
@@ -109,6 +111,17 @@ def test_a_proxy_that_says_nothing(rig: Rig) -> None:
     said = head(rig, client)
     assert said.startswith("HTTP/1.1 504 ")
     assert f"proxy 127.0.0.1:{far.port}: no answer within 0.1 s" in said
+    client.close()
+
+
+@pytest.mark.parametrize(("mode", "error"), [("connect", "proxy_loop_detected"), ("tcp", "connection_refused")])
+def test_an_own_explicit_proxy_is_no_way_out(rig: Rig, mode: str, error: str) -> None:
+    port = closed_port()
+    made = proxy(rig, via=through((hop(port),)))
+    own = replace(made.listeners[0], id=1, name="own", mode=mode, bind=(Address("inet", "127.0.0.1", port),))
+    rig.follow(replace(made, listeners=(*made.listeners, own)))
+    client = connect_to(rig, 443)
+    assert f"502 Bad Gateway\r\nConnection: close\r\nProxy-Status: ferryman; error={error}" in head(rig, client)
     client.close()
 
 

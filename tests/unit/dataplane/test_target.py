@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-from types import SimpleNamespace
-from typing import cast
+from dataclasses import replace
 
 import pytest
 from proxying import answer, asks, connect_to, head, hop, line, proxy, through
 from rig import Rig, closed_port
 
-from ferryman.dataplane import target
-from ferryman.dataplane.session import Session
+from ferryman.plan import Address
 from ferryman.rules.match import Matcher
-from ferryman.rules.networks import Networks
+from ferryman.rules.networks import Networks, network
 from ferryman.rules.noproxy import NoProxy
 
 pytestmark = pytest.mark.twin
@@ -99,11 +96,27 @@ def test_exceptions_of_a_proxy_are_reached_without_it(rig: Rig) -> None:
     client.close()
 
 
-def test_an_own_listener_is_no_target_by_whatever_address(rig: Rig) -> None:
-    proxy(rig)
-    entry = (int(socket.AF_INET), "127.8.9.10")
-    session = cast(Session, SimpleNamespace(generation=rig.worker.generation))
-    rig.worker.generation.wildcard_ports = frozenset({4711})
-    assert ("127.8.9.10", 4711) in target._own(session, entry, 4711), "it is this machine's"
-    assert ("127.8.9.10", 4712) not in target._own(session, entry, 4712), "nothing listens everywhere on this port"
-    assert ("203.0.113.9", 4711) not in target._own(session, (entry[0], "203.0.113.9"), 4711), "it is not"
+@pytest.mark.parametrize(
+    ("allowed", "name", "status"),
+    [("127.0.0.0/8", "", 403), ("127.0.0.1", "", 502), ("10.0.0.0/8", "127.0.0.1", 502)],
+)
+def test_own_listeners_are_not_let_through_with_others(rig: Rig, allowed: str, name: str, status: int) -> None:
+    port = closed_port()
+    names = Matcher.build("name", [name]) if name else None
+    made = proxy(rig, egress_networks=Networks.of([network(allowed)]), egress_names=names)
+    bound = replace(made.listeners[0], bind=(Address("inet", "127.0.0.1", port),))
+    rig.follow(replace(made, listeners=(bound,)))
+    client = connect_to(rig, port)
+    said = head(rig, client)
+    assert said.startswith(f"HTTP/1.1 {status} ")
+    assert ("a listener of this proxy" in said) is (status == 403)
+    client.close()
+
+
+@pytest.mark.parametrize(("host", "allowed"), [("localhost", "127.0.0.0/8"), ("metadata.goog", "169.254.169.254")])
+def test_names_resolved_elsewhere_are_let_through_as_what_they_stand_for(rig: Rig, host: str, allowed: str) -> None:
+    far = rig.server()
+    proxy(rig, via=through((hop(far),)), egress_networks=Networks.of([network(allowed)]))
+    client = asks(rig, f"CONNECT {host}:443 HTTP/1.1\r\n\r\n")
+    rig.run(far.waiting)
+    client.close()
