@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "config": {"errors", "plan", "rules", "dataplane"},  # dataplane: accesslog.check, which knows the log language
     "dataplane": {"plan", "rules", "wire"},
     "controlplane": {"errors", "plan", "rules", "wire", "dataplane"},
-    "cli": {"errors", "plan", "rules", "wire", "dataplane", "controlplane", "config"},
+    "transparent": {"errors", "plan"},
+    "cli": {"errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent"},
 }
 """Dependencies point one way. A part always knows itself."""
 
