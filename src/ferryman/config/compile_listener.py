@@ -64,8 +64,8 @@ def compile_listener(
     mode = mode_of(settings)
     tls = compile_tls_cases(settings.tls, (*path, "tls"), tests, mode, report)
     rules: list[Rule | Route] = [*inspect, *routes, *server_rules]
-    awaits_hello = bool(tls) or any(leads_by_name(backend) for backend in reached)
-    needs_hello = awaits_hello or rules_read_bytes(rules)
+    awaits_hello = any(leads_by_name(backend) for backend in reached)
+    needs_hello = bool(tls) or awaits_hello or rules_read_bytes(rules)
     needs_handshake = rules_need_handshake(rules)
     if needs_handshake:
         check_handshake(tls, reached, path, report)

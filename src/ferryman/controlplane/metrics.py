@@ -72,6 +72,9 @@ _OWN: Final = (
 _OWN_LISTENER: Final = (
     _Line("hellos_total", "ClientHellos read", lambda c: c.hellos),
     _Line("bad_hellos_total", "First bytes that were no ClientHello, malformed or too late", lambda c: c.bad_hellos),
+    _Line("tls_handshakes_total", "TLS handshakes with clients", lambda c: c.handshakes),
+    _Line("tls_resumed_total", "TLS handshakes that resumed a session", lambda c: c.resumed),
+    _Line("tls_handshake_errors_total", "TLS handshakes with clients that failed", lambda c: c.handshake_errors),
     _Line("accept_errors_total", "Accepts that failed for want of descriptors or memory", lambda c: c.accept_errors),
 )
 

@@ -88,6 +88,9 @@ class Counts:
     accept_errors: int
     spliced: int
     bytes_spliced: int
+    handshakes: int
+    resumed: int
+    handshake_errors: int
 
     def average(self, milliseconds: int) -> int:
         """A sum of milliseconds per session."""
@@ -259,7 +262,7 @@ class _Photographer:
         backup = [row for row in servers if row.usable and row.state.server.backup]
         in_use = active or (backup if backend.use_all_backups else backup[:1])
         counts = self.counts(key)
-        up = usable(row.state for row in servers)
+        up = usable(row.state for row in servers) or backend.destination is not None
         return BackendRow(
             proxy_id=self.ids[backend.name],
             name=backend.name,

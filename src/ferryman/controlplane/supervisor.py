@@ -329,7 +329,9 @@ class Supervisor:
 
     def _note_backend(self, backend: Backend) -> bool:
         """Take note of whether a backend has any server to offer; True if that changed."""
-        return self.backend_states[backend.id].note(usable(self._members(backend)), time.time())
+        return self.backend_states[backend.id].note(
+            usable(self._members(backend)) or backend.destination is not None, time.time()
+        )
 
     def _addresses_changed(self, state: ServerState) -> None:
         self.fleet.broadcast("addresses", {state.server.id: list(state.addresses)})
@@ -446,7 +448,7 @@ def _raise_descriptor_limit() -> None:
 @contextlib.contextmanager
 def _unix_listener(path: str) -> Iterator[socket.socket]:
     """A listening socket that only its owner may use. Raises StartError."""
-    folder = os.path.dirname(path)
+    folder = os.path.dirname(path) or "."
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -461,7 +463,8 @@ def _unix_listener(path: str) -> Iterator[socket.socket]:
         sock.listen()
     except OSError as error:
         sock.close()
-        hint = "another ferryman may be running, --control PATH names another"
+        taken = "another ferryman may be running, " if error.errno == errno.EADDRINUSE else ""
+        hint = f"{taken}--control PATH names another"
         raise StartError(f"control socket {path}: {error.strerror or error}; {hint}") from None
     try:
         yield sock

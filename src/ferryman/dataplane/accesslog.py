@@ -14,6 +14,8 @@ from typing import Final
 from ferryman.dataplane import logfields, logformat
 from ferryman.dataplane.logfields import Clock, Counts, Make, ended_by, endpoint, queue_ms, total
 from ferryman.dataplane.record import Ask, Record
+from ferryman.rules.facts import Tls
+from ferryman.rules.fetches import one_line
 
 __all__ = ["Counts", "Formatter", "check", "compile_format"]
 
@@ -114,7 +116,7 @@ def _json(node: str) -> Make:
             f'"code":"{r.code}","path":"{r.path}","retries":{r.retries},'
             f'"redispatched":{"true" if r.redispatched else "false"}'
             f"{_captured(captures) if captures else ''}{_asked(r.ask) if r.ask else ''}"
-            f"{_original(*r.original) if r.original else ''}}}"
+            f"{_original(*r.original) if r.original else ''}{_terminated(r.tls) if r.tls else ''}}}"
         )
 
     def _asked(ask: Ask) -> str:
@@ -127,6 +129,12 @@ def _json(node: str) -> Make:
 
     def _original(host: str, port: int) -> str:
         return f',"original":{quote(endpoint(host, port))}'
+
+    def _terminated(tls: Tls) -> str:
+        return (
+            f',"client_tls":{{"version":{quote(tls.version)},"cipher":{quote(tls.cipher)},"alpn":{optional(tls.alpn)},'
+            f'"resumed":{"true" if tls.resumed else "false"},"certificate":{optional(one_line(tls.subject))}}}'
+        )
 
     def _proxied(r: Record) -> str:
         peer = f',"peer":{quote(endpoint(*r.peer))}' if r.peer else ""

@@ -42,9 +42,12 @@ class Cell(enum.IntEnum):
     ACCEPT_ERRORS = 21  # listener: out of descriptors or memory
     SPLICED = 22  # tunnels that were switched to splice
     BYTES_SPLICED = 23
+    HANDSHAKES = 24  # listener: TLS with clients, server: with servers; those that went well
+    RESUMED = 25  # of these, sessions that went on
+    HANDSHAKE_ERRORS = 26
 
 
-WIDTH: Final = 24
+WIDTH: Final = 27
 """Cells per block."""
 
 

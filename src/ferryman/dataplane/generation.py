@@ -211,6 +211,11 @@ class Generation:
         for base in self._bases(record):
             self.cells[base + cell] += amount
 
+    def server_count(self, record: Record, cell: Cell) -> None:
+        """Add to a cell of the backend, and of the server as far as it is known."""
+        for base in self._bases(record)[1:]:
+            self.cells[base + cell] += 1
+
     def listener_count(self, listener: Listener, cell: Cell) -> None:
         self.cells[self._listener_base[listener.id] + cell] += 1
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from ferryman.dataplane.record import Record
 from ferryman.rules import expression
-from ferryman.rules.fetches import FETCHES
+from ferryman.rules.fetches import FETCHES, one_line
 
 
 class Counts(NamedTuple):
@@ -291,13 +291,13 @@ ALIASES: Final[dict[str, Callable[[Flags], Getter]]] = {
     "si": _host(_server_host),
     "sp": _x(4, _server_port),
     "sq": _number(lambda r: r.server_queue),
-    "sslc": _name(lambda r: ""),
-    "sslv": _name(lambda r: ""),
+    "sslc": _name(lambda r: r.tls.cipher if r.tls else ""),
+    "sslv": _name(lambda r: r.tls.version if r.tls else ""),
     "t": _moment,
     "ts": _number(lambda r: r.code),
     "tsc": _number(lambda r: r.code + "--"),
 }
-"""What HAProxy 2.6 takes in mode tcp. TLS of our own is never spoken."""
+"""What HAProxy 2.6 takes in mode tcp."""
 
 EMPTY: Final = ("hs", "hsl")
 """Captures of responses, which mode tcp has none of: they leave nothing, not even the blank before them."""
@@ -315,6 +315,9 @@ _FACTS: Final[dict[str, Callable[[Record], str | int | None]]] = {
     "bytes_in": lambda r: r.bytes_in,
     "bytes_out": lambda r: r.bytes_out,
     "client_address": lambda r: r.client_host,
+    "client_cert_fingerprint": lambda r: (r.tls.fingerprint or None) if r.tls else None,
+    "client_cert_issuer": lambda r: (one_line(r.tls.issuer) or None) if r.tls else None,
+    "client_cert_subject": lambda r: (one_line(r.tls.subject) or None) if r.tls else None,
     "client_port": lambda r: r.client_port,
     "code": lambda r: r.code,
     "date": lambda r: int(r.wall),
@@ -335,10 +338,15 @@ _FACTS: Final[dict[str, Callable[[Record], str | int | None]]] = {
     "rule": lambda r: r.route,
     "server": lambda r: r.server.name if r.server else None,
     "sni": lambda r: r.sni,
+    "ssl_fc_sni": lambda r: r.sni if r.tls else None,
     "status": lambda r: (r.ask.status or None) if r.ask else None,
     "target_host": lambda r: (r.ask.host or None) if r.ask else None,
     "target_port": lambda r: (r.ask.port or None) if r.ask else None,
     "tls": lambda r: (r.ask.tls or None) if r.ask else None,
+    "tls_agreed_alpn": lambda r: (r.tls.alpn or None) if r.tls else None,
+    "tls_agreed_version": lambda r: r.tls.version if r.tls else None,
+    "tls_cipher": lambda r: r.tls.cipher if r.tls else None,
+    "tls_resumed": lambda r: int(r.tls.resumed) if r.tls else None,
     "user": lambda r: (r.ask.user or None) if r.ask else None,
     "user_claimed": lambda r: (r.ask.user_claimed or None) if r.ask else None,
     "via": lambda r: (r.ask.via or None) if r.ask else None,
@@ -357,11 +365,16 @@ _HAPROXY: Final = {
     "req.ssl_sni": "sni",
     "req_ssl_sni": "sni",
     "src": "client_address",
+    "ssl_c_i_dn": "client_cert_issuer",
+    "ssl_c_s_dn": "client_cert_subject",
+    "ssl_fc_alpn": "tls_agreed_alpn",
+    "ssl_fc_cipher": "tls_cipher",
+    "ssl_fc_is_resumed": "tls_resumed",
+    "ssl_fc_protocol": "tls_agreed_version",
     "src_port": "client_port",
     "srv_name": "server",
     "txn.sess_term_state": "code",
 }
-_NO_TLS_HERE: Final = frozenset("ssl_fc_alpn ssl_fc_cipher ssl_fc_protocol ssl_fc_sni".split())  # noqa: SIM905
 _CAPTURE: Final = re.compile(r"(?:capture\.req\.hdr|capture)\(\s*([0-9]{1,3})\s*\)\Z")
 _CONSTANT: Final = re.compile(r"(?:str|text|int|integer)\((.*)\)\Z", re.DOTALL)
 
@@ -371,8 +384,6 @@ def fact(call: str) -> Callable[[Record], str | int | None]:
     name = _HAPROXY.get(call, call)
     if name in _FACTS:
         return _FACTS[name]
-    if name in _NO_TLS_HERE:
-        return lambda r: None
     if found := _CAPTURE.match(call):
         slot = int(found[1])
         return lambda r: r.captures[slot] if r.captures and slot < len(r.captures) else None

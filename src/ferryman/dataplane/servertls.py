@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from ferryman.dataplane import contexts, tls
 from ferryman.dataplane.connect import Failure
+from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Backend, Server, TlsConnect
+from ferryman.rules.facts import ABSENT
 from ferryman.wire.clienthello import ClientHello
 
 if TYPE_CHECKING:
@@ -39,10 +41,14 @@ async def secure(session: Session, backend: Backend, server: Server, fd: int) ->
             sock = await tls.client(session, fd, terms, asked, earlier=kept.get(key, since))
         except TlsFailure as failure:
             kept.drop(key)
+            session.generation.server_count(session.record, Cell.HANDSHAKE_ERRORS)
             code = "sC" if failure.kind == "timeout" else "CC" if failure.reason.startswith("client:") else "SC"
             raise Failure(code, f"{server.name}: {failure.reason}") from None
     finally:
         session.deadline = inf
+    session.generation.server_count(session.record, Cell.HANDSHAKES)
+    if sock.session_reused:
+        session.generation.server_count(session.record, Cell.RESUMED)
     if connect.fingerprints:
         shown = hashlib.sha256(sock.getpeercert(binary_form=True) or b"").hexdigest()
         if shown not in connect.fingerprints:
@@ -68,5 +74,7 @@ def offered(session: Session, connect: TlsConnect) -> tuple[str, ...]:
     """The protocols the server is offered."""
     if connect.alpn is not None:
         return connect.alpn
-    hello = session.facts.hello if session.facts is not None else None
-    return hello.alpn if isinstance(hello, ClientHello) else ()
+    facts = session.facts
+    if facts is None or facts.tls is ABSENT or not isinstance(facts.hello, ClientHello):
+        return ()  # the client's own TLS, if it speaks any, goes on within
+    return facts.hello.alpn

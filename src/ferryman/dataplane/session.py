@@ -11,6 +11,7 @@ Bytes of the client are only looked at (MSG_PEEK): what a rule has read still go
 from __future__ import annotations
 
 import socket
+import ssl
 from math import inf
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,7 @@ class Session:
         "granted",
         "listener",
         "record",
+        "secured",
         "server_mask",
         "watched",
         "worker",
@@ -65,6 +67,7 @@ class Session:
         self.deadline = inf  # monotonic; passed: `expired`
         self.granted = False  # a place at a server was kept for it
         self.watched = False
+        self.secured: ssl.SSLSocket | None = None  # TLS with the client, where rules ask what came of it
         self.coroutine = self.journey()
 
     # the story
@@ -85,16 +88,19 @@ class Session:
             await explicit.journey(self, listener.connect)
             return
         backend = self.route(
-            await self.sniff() if listener.inspect or listener.routes or listener.awaits_hello else None
+            await self.sniff() if listener.inspect or listener.routes or listener.needs_hello else None
         )
         if backend is None:
             return
         record = self.record
         record.backend = backend
         self.generation.routed(backend, record.wall)
-        if listener.tls and (accept := terminate.accepted(listener.tls, self.learn())) is not None:
-            await terminate.journey(self, accept, backend)
-            return
+        if listener.tls:
+            facts = self.learn()
+            if (accept := terminate.accepted(listener.tls, facts)) is not None:
+                await terminate.journey(self, accept, backend)
+                return
+            facts.tls = ABSENT
         server = await dial.reach(self, backend)
         if server is not None:
             limit = self.silence(backend.tunnel_timeout, backend.server_timeout)
@@ -138,16 +144,18 @@ class Session:
     async def sniff(self) -> Verdict | None:
         """Look at the client's first bytes until the rules can be decided, or nothing more will come."""
         listener, facts = self.listener, self.learn()
+        waits = listener.awaits_hello or terminate.undecided(listener.tls, facts)
         if listener.needs_hello:
             self.watch_client()
-            if listener.inspect_timeout is not None or listener.awaits_hello:
+            if listener.inspect_timeout is not None or waits:
                 self.deadline = self.worker.loop.now + (listener.inspect_timeout or tls.HANDSHAKE)
             else:
                 facts.final = True  # nothing is waited for
         else:
             facts.final = True
         lowered = False
-        told = self.client_mask != 0  # of what came right behind a PROXY header, which will not be told again
+        # of what came right behind a PROXY header nothing will be told again; and perhaps TLS alone wants a hello
+        told = self.client_mask != 0 or (bool(listener.tls) and not waits)
         while True:
             if listener.needs_hello and not facts.final:
                 if not told:
@@ -160,13 +168,17 @@ class Session:
                 if self.client_mask & HANGUP and not facts.data:
                     self.end("CR", "fin", "client: closed without having sent anything")
                     return None
+            known = facts.final or not waits or facts.hello is not UNKNOWN
+            if known and listener.needs_handshake and facts.tls is UNKNOWN:
+                if lowered:
+                    fdio.rcvlowat(self.fd, 1)
+                if not await terminate.begin(self):
+                    return None
             verdict = decision.inspect(listener.inspect, facts)
             if verdict.kind is Kind.ACCEPT:
                 backends = self.generation.backends
                 verdict = decision.route(listener.routes, listener.default_backend, facts, backends)
-            if verdict.kind is not Kind.WAIT and not (
-                listener.awaits_hello and facts.hello is UNKNOWN and not facts.final
-            ):
+            if known and verdict.kind is not Kind.WAIT:
                 break
         if lowered:
             fdio.rcvlowat(self.fd, 1)
@@ -220,6 +232,7 @@ class Session:
                 time=record.wall,
                 captures=[None] * listener.capture_slots,
                 usable_servers=self.generation.usable,
+                tls=UNKNOWN if listener.tls else ABSENT,
             )
             if record.original is not None:
                 self.facts.original_address, self.facts.original_port = record.original

@@ -18,7 +18,7 @@ from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.stream import ClientStream
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Backend, TlsAccept, TlsCase
-from ferryman.rules.facts import UNKNOWN, Facts
+from ferryman.rules.facts import ABSENT, UNKNOWN, Facts
 from ferryman.wire import alert
 from ferryman.wire.clienthello import ClientHello
 
@@ -34,9 +34,26 @@ def accepted(cases: Sequence[TlsCase], facts: Facts) -> TlsAccept | None:
     return None
 
 
+def undecided(cases: Sequence[TlsCase], facts: Facts) -> bool:
+    """Does it depend on the hello, or is it certain, that TLS ends here? If neither, nobody need wait for a hello."""
+    return any(case.condition is None or case.condition.state(facts) is not False for case in cases)
+
+
+async def begin(session: Session) -> bool:
+    """The handshake before the rules that ask what came of it. False: it failed, and the session ended."""
+    facts = session.learn()
+    accept = accepted(session.listener.tls, facts)
+    if accept is None:
+        facts.tls = ABSENT
+        return True
+    session.secured = await greet(session, accept, accept.alpn)
+    facts.final = True  # what comes now is no hello
+    return session.secured is not None
+
+
 async def journey(session: Session, accept: TlsAccept, backend: Backend) -> None:
     """From the hello to the tunnel, or to the end."""
-    if _server_first(session, accept, backend):
+    if session.secured is None and _server_first(session, accept, backend):
         server = await dial.reach(session, backend)
         if server is None:
             return
@@ -50,7 +67,7 @@ async def journey(session: Session, accept: TlsAccept, backend: Backend) -> None
             _drop(session, server)
             return
     else:
-        client = await greet(session, accept, accept.alpn)
+        client = session.secured or await greet(session, accept, accept.alpn)
         if client is None:
             return
         server = await dial.reach(session, backend)
@@ -94,6 +111,7 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
             return None
         sock = await tls.server(session, session.fd, context)
     except TlsFailure as failure:
+        session.generation.listener_count(session.listener, Cell.HANDSHAKE_ERRORS)
         if failure.kind == "local":
             session.end("RC", "error", failure.reason, reset=True)
         elif failure.kind == "timeout":
@@ -103,7 +121,10 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
         return None
     finally:
         session.deadline = inf
-    facts.tls = session.record.tls = tls.established(sock)
+    facts.tls = session.record.tls = agreed = tls.established(sock)
+    session.generation.listener_count(session.listener, Cell.HANDSHAKES)
+    if agreed.resumed:
+        session.generation.listener_count(session.listener, Cell.RESUMED)
     return sock
 
 

@@ -29,7 +29,7 @@ import ssl
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import fdio, tls
+from ferryman.dataplane import fdio
 from ferryman.dataplane.connect import Attempt
 from ferryman.dataplane.contexts import Borrowing
 from ferryman.dataplane.loop import EDGE, OUT, Handler

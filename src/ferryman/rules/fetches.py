@@ -248,9 +248,14 @@ def _distinguished(which: str) -> Callable[..., Value | Missing]:
         if attribute:
             wanted = attribute.lower()
             return next((value for key, value in reversed(parts) if key.lower() == wanted), ABSENT)
-        return ",".join(f"{key}={_ESCAPED.sub(_escape, value)}" for key, value in reversed(parts)) or ABSENT
+        return one_line(parts) or ABSENT
 
     return fetch
+
+
+def one_line(name: tuple[tuple[str, str], ...]) -> str:
+    """A distinguished name as RFC 4514 writes it, the last part first."""
+    return ",".join(f"{key}={_ESCAPED.sub(_escape, value)}" for key, value in reversed(name))
 
 
 _ESCAPED: Final = re.compile(r'[,+"\\<>;]|^[ #]| $|\x00')

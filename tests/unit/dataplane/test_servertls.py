@@ -10,7 +10,7 @@ from rig import Rig, plan
 from ferryman.dataplane.servertls import asked_name, offered
 from ferryman.dataplane.session import Session
 from ferryman.plan import TlsConnect
-from ferryman.rules.facts import ABSENT
+from ferryman.rules.facts import ABSENT, UNKNOWN
 from ferryman.wire import clienthello
 from ferryman.wire.clienthello import ClientHello
 
@@ -43,12 +43,14 @@ def test_without_a_hello_it_is_the_server_s_own_name(session: Session) -> None:
 
 
 def test_as_the_client_asked(session: Session) -> None:
+    session.learn().tls = UNKNOWN
     session.learn().hello = hello("api.example", "h2", "http/1.1")
     assert asked_name(session, TlsConnect(), "db.example") == "api.example"
     assert offered(session, TlsConnect()) == ("h2", "http/1.1")
 
 
 def test_what_is_written_wins(session: Session) -> None:
+    session.learn().tls = UNKNOWN
     session.learn().hello = hello("api.example", "h2")
     assert asked_name(session, TlsConnect(server_name="fixed.example"), "db.example") == "fixed.example"
     assert asked_name(session, TlsConnect(server_name=""), "db.example") == ""

@@ -15,9 +15,11 @@ import pytest
 import trustme
 from rig import PATIENCE, Rig, gauges, plan, reset, server
 
-from ferryman.dataplane import contexts
+from ferryman.dataplane import contexts, counters
+from ferryman.dataplane.counters import Cell
 from ferryman.plan import Certificate, Connect, TlsAccept, TlsCase, TlsConnect
-from ferryman.rules.condition import Test
+from ferryman.rules.condition import Not, Test
+from ferryman.rules.decision import Action, Rule
 from ferryman.rules.expression import parse
 from ferryman.rules.match import Matcher
 from ferryman.rules.networks import Networks, network
@@ -50,7 +52,7 @@ class Site:
 
     def serves(self, *cases: TlsAccept | TlsCase, to: TlsConnect | None = None, **listener: Any) -> None:
         made = [case if isinstance(case, TlsCase) else TlsCase(None, "test:1", case) for case in cases]
-        fields = {"tls": tuple(made), "needs_hello": bool(made), "awaits_hello": bool(made), **listener}
+        fields = {"tls": tuple(made), "needs_hello": bool(made), **listener}
         self.plan = plan(server(self.far.port, tls=to), listener=fields)
         self.cells = self.rig.follow(self.plan)
 
@@ -386,3 +388,41 @@ def test_a_client_that_resets_such_a_connection(site: Site) -> None:
 
     site.beside(client, far)
     assert site.line()["how"] == "rst"
+
+
+def test_rules_that_ask_what_came_of_the_handshake(site: Site) -> None:
+    mine = Test(parse("client_cert_subject(CN)"), Matcher.build("is", ["me"]), "subject")
+    rules = (Rule(Action.REJECT, Not(mine), "test:9"),)
+    site.serves(TlsAccept((SHOWN,), verify="optional", ca=CA_PEM), inspect=rules, needs_handshake=True)
+    site.beside(site.ask(certificate=CA.issue_cert("me.example", common_name="me")), site.answer())
+    assert site.seen["answer"] == b"pong"
+    line = site.line()
+    assert line["client_tls"]["certificate"].startswith("CN=me")
+    assert line["client_tls"]["version"] == "TLSv1.3"
+    ask = site.ask(certificate=CA.issue_cert("you.example", common_name="you"))
+    with pytest.raises((OSError, AssertionError)):
+        site.beside(ask)
+    line = site.line()
+    assert (line["code"], line["rule"]) == ("PR", "test:9")
+
+
+def test_a_plain_port_beside_a_tls_one_waits_for_no_hello(site: Site) -> None:
+    elsewhere = Test(parse("local_port"), Matcher.build("integer", ["1"], type="integer"), "local_port")
+    site.serves(TlsCase(elsewhere, "test:1", TlsAccept((SHOWN,))), inspect_timeout=60.0)
+    client, far = site.rig.through(site.far)
+    far.sendall(b"!")
+    assert site.rig.read(client) == b"!"
+
+
+def test_what_is_counted(site: Site) -> None:
+    site.serves(TlsAccept((SHOWN,)), to=TlsConnect(ca=CA_PEM))
+    context = serving()
+    for _ in range(2):
+        site.beside(site.ask(), site.answer(context))
+        site.rig.run(site.rig.over)
+    site.rig.client().sendall(b"GET / HTTP/1.1\r\n\r\n")
+    site.line()
+    ours, theirs = counters.listener_base(site.plan, 0), counters.server_base(site.plan, 0)
+    cells = site.cells
+    assert (cells[ours + Cell.HANDSHAKES], cells[ours + Cell.HANDSHAKE_ERRORS]) == (2, 1)
+    assert (cells[theirs + Cell.HANDSHAKES], cells[theirs + Cell.RESUMED]) == (2, 1)
