@@ -11,6 +11,7 @@ from ferryman.config.load import load
 from ferryman.config.source import Source
 from ferryman.dataplane.accesslog import compile_format
 from ferryman.dataplane.record import Ask, How, Record
+from ferryman.dataplane.tls import Established
 from tests.docs.blocks import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "logs.md").read_text()
@@ -39,6 +40,8 @@ def test_json_fields() -> None:
     record.captures = [None]
     record.ask = Ask("connect", "api.example.org", 443)
     record.original = ("198.51.100.7", 443)
+    record.peer, record.unique_id = ("10.0.0.1", 40000), "7f"
+    record.tls = Established("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2", False, b"", (), (("CN", "me"),))
     line = json.loads(compile_format("json", "here")(record))
     assert first_column("JSON") == fields(line)
 
@@ -47,7 +50,7 @@ def test_termination_codes() -> None:
     made = {
         code
         for file in SOURCES
-        if file.name not in ("logfields.py", "accesslog.py")
+        if file.name not in ("logfields.py", "accesslog.py", "tls.py")
         for code in re.findall(r'"([CSPRIDUKLcs-][QCDRHLT-])"', Path(file).read_text())
     }
     assert set(first_column("Termination codes")) == made
