@@ -170,10 +170,11 @@ class _Exchange:
         self.request = request
         assert session.record.ask is not None, "it was admitted"
         self.ask = session.record.ask
-        self.limit = connect.server_timeout or session.listener.client_timeout  # seconds
+        self.limit = connect.server_timeout or session.listener.client_timeout or inf  # seconds of silence
         self.up = Body(client, server.stream, request.body)
         self.down: Body | None = None
         self.said = 0  # bytes of heads to the client
+        self.queued = False  # it waits for its turn
 
     async def run(self) -> bool:
         """False: the connection to the client is of no further use. Raises Refusal if that is to be the answer."""
@@ -280,9 +281,16 @@ class _Exchange:
             return True
 
     async def _turn(self) -> None:
-        """Let others have their turn before the next share."""
-        self.session.worker.loop.ready.append(self.session)
-        await self.client.wait()
+        """Let others have their turn before the next share. What happens meanwhile makes it come no sooner."""
+        self.queued = True
+        self.session.worker.loop.ready.append(self)
+        while self.queued:
+            await self.client.wait()
+
+    def resume(self) -> None:
+        """For the loop: the turn has come."""
+        self.queued = False
+        self.session.resume()
 
     async def _wait(self) -> None:
         """Until something happens on one of the two sides; neither may be silent for too long."""
@@ -293,10 +301,9 @@ class _Exchange:
             raise Gone(server, "rst", "connection reset")
 
     def _extend(self) -> None:
-        limit = self.limit or inf
         if self.client.mask & HANGUP:  # it says nothing more, and perhaps it is not there any more
-            limit = min(limit, PARTED)
-        self.session.deadline = self.session.worker.loop.now + limit
+            self.limit = min(self.limit, PARTED)
+        self.session.deadline = self.session.worker.loop.now + self.limit
 
     def _stale(self, problem: Exception) -> bool:
         """May it be asked again on another connection?"""

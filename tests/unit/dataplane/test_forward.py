@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from proxying import asks, head, hop, line, proxy, through
+from proxying import answer, asks, head, hop, line, proxy, through
 from rig import Far, Rig, gauges, reset
 
-from ferryman.dataplane import counters
+from ferryman.dataplane import counters, forward, questions
+from ferryman.dataplane.body import CHUNKED_SHARE
 from ferryman.dataplane.counters import Cell
+from ferryman.rules.networks import Networks, network
+from ferryman.wire import http1
 
 pytestmark = pytest.mark.twin
 
@@ -46,9 +52,9 @@ def test_who_ended_a_connection(rig: Rig) -> None:
     proxy(rig)
     far = rig.server()
     whole, endless = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"
-    for fields, answer, who in (((), whole, None), (("Connection: close",), whole, "proxy"), ((), endless, "server")):
+    for fields, said, who in (((), whole, None), (("Connection: close",), whole, "proxy"), ((), endless, "server")):
         client, connection = begun(rig, far, get(far, *fields))
-        connection.sendall(answer)
+        connection.sendall(said)
         connection.close()
         head(rig, client)
         client.close()
@@ -119,9 +125,9 @@ def test_an_answer_that_came_before_the_server_refused_the_body_is_delivered(rig
     connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
     reset(connection)
     client.setblocking(True)
-    answer = head(rig, client)
-    assert answer.startswith("HTTP/1.1 413 ")
-    assert "Connection: close" in answer
+    said = head(rig, client)
+    assert said.startswith("HTTP/1.1 413 ")
+    assert "Connection: close" in said
     assert rig.read(client, 4) == b"no!", "and then an orderly end"
     client.close()
 
@@ -165,13 +171,108 @@ def test_what_may_be_forwarded_no_further_is_answered_here(rig: Rig) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nAllow: X\r\nContent-Length: 0\r\n\r\n")
     assert "\r\nAllow: X\r\n" in head(rig, client)
     client.sendall(get(far, "Max-Forwards: 0", "Content-Length: 1", method="OPTIONS").encode() + b"x")
-    answer = head(rig, client)
-    assert "\r\nAllow: CONNECT, GET, " in answer
-    assert "\r\nConnection: close\r\n" in answer, "its body is not read"
+    said = head(rig, client)
+    assert "\r\nAllow: CONNECT, GET, " in said
+    assert "\r\nConnection: close\r\n" in said, "its body is not read"
     assert rig.read(client) == b""
     client.close()
     assert (line(rig)["method"], line(rig)["status"], line(rig)["code"]) == ("OPTIONS", 200, "--")
     assert len(rig.lines()) == 3
+
+
+def test_a_connection_is_kept_for_the_addresses_that_a_request_was_judged_by(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "NAME_TTL", 0.0)
+    proxy(rig, egress_networks=Networks.of([network("127.0.0.0/8")]))
+    far = rig.server()
+    other = socket.create_server(("127.0.0.2", far.port))
+    rig.peers.append(other)
+    request = f"GET http://name.test:{far.port}/ HTTP/1.1\r\nHost: x\r\n\r\n"
+    client = asks(rig, request)
+    answer(rig, "resolve", ["127.0.0.1"])
+    rig.run(far.waiting)
+    connection = far.accept()
+    head(rig, connection)
+    connection.sendall(b"HTTP/1.1 204 No\r\n\r\n")
+    head(rig, client)
+    client.sendall(request.encode())
+    answer(rig, "resolve", ["127.0.0.2"])
+    rig.run(lambda: bool(select.select([other], [], [], 0)[0]))
+    other.accept()[0].close()
+    client.close()
+
+
+def test_the_time_that_rules_see_is_the_requests(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    client, connection = begun(rig, far, get(far))
+    connection.sendall(b"HTTP/1.1 204 No\r\n\r\n")
+    head(rig, client)
+    (session,) = rig.worker.waiting
+    between = time.time()
+    assert session.learn().time < between
+    client.sendall(get(far).encode())
+    head(rig, connection)
+    assert session.learn().time >= between
+    client.close()
+
+
+# what goes wrong, and for how long
+
+
+def test_a_body_in_many_chunks_lets_others_have_their_turn(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    client, connection = begun(rig, far, get(far))
+    body = b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n"
+    turns = 0
+
+    def counting() -> None:
+        nonlocal turns
+        turns += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        sent = pool.submit(connection.sendall, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        received = pool.submit(_all, client, len(body))
+        rig.worker.loop._turn_end = counting
+        rig.run(received.done)
+        sent.result()
+    assert received.result().endswith(b"\r\n0\r\n\r\n")
+    assert turns >= len(body) / CHUNKED_SHARE
+    client.close()
+
+
+def _all(client: socket.socket, size: int) -> bytes:
+    """An answer whose body has so many bytes."""
+    data = b""
+    while len(data) - data.find(b"\r\n\r\n") - 4 < size:
+        data += client.recv(1 << 20)
+    return data
+
+
+def test_interim_answers_have_an_end(rig: Rig) -> None:
+    proxy(rig)
+    far = rig.server()
+    client, connection = begun(rig, far, get(far))
+    connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * (http1.MAX_INTERIM + 1))
+    for _ in range(http1.MAX_INTERIM):
+        assert head(rig, client).startswith("HTTP/1.1 103 ")
+    assert head(rig, client).startswith("HTTP/1.1 502 ")
+    client.close()
+    assert line(rig)["reason"] == f"127.0.0.1:{far.port}: interim answers without an end"
+
+
+def test_a_client_that_has_closed_its_side_does_not_wait_for_ever(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "PARTED", 0.2)
+    proxy(rig)
+    far = rig.server()
+    client, connection = begun(rig, far, get(far))
+    client.shutdown(socket.SHUT_WR)
+    assert head(rig, client).startswith("HTTP/1.1 504 ")
+    found = line(rig)
+    assert (found["code"], found["reason"]) == ("sH", f"127.0.0.1:{far.port}: silent for 0.2 s")
+    assert rig.read(connection) == b""
 
 
 # what is written about them
