@@ -10,6 +10,7 @@ from rig import Rig, closed_port, plan, server
 
 from ferryman.dataplane.chain import authorization
 from ferryman.plan import Address, Hop, Through
+from ferryman.wire import http1
 
 pytestmark = pytest.mark.twin
 
@@ -164,3 +165,17 @@ def test_why_a_backends_only_way_failed_is_in_the_log(rig: Rig) -> None:
     found = line(rig)
     assert found["code"] == "SC"
     assert found["reason"] == f"s: proxy 127.0.0.1:{far.port} answered 403 Forbidden to CONNECT 127.0.0.1:443"
+
+
+def test_interim_answers_of_a_proxy_have_an_end(rig: Rig) -> None:
+    far = rig.server()
+    proxy(rig, via=through((hop(far),)))
+    client = connect_to(rig, 443)
+    rig.run(far.waiting)
+    upstream = far.accept()
+    upstream.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * http1.MAX_INTERIM)  # and then nothing
+    said = head(rig, client)
+    assert said.startswith("HTTP/1.1 502 ")
+    assert "error=http_protocol_error" in said
+    client.close()
+    assert line(rig)["reason"] == f"proxy 127.0.0.1:{far.port}: interim answers without an end"
