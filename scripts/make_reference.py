@@ -23,6 +23,8 @@ SECTIONS = {
     "BackendSettings": "backends.NAME",
     "ServerSettings": "servers",
     "CheckSettings": "check",
+    "ReceiveProxySettings": "proxy_protocol",
+    "SendProxySettings": "send_proxy",
     "OriginSettings": "source",
     "RuleSettings": "connection and inspect",
     "RouteSettings": "routes and server_rules",
