@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ferryman.config.compile_egress import compile_egress, warn_of_inside
 from ferryman.config.compile_rules import Conditional, Tests, compile_condition, refuse_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
-from ferryman.config.compile_tls import compile_bump, compile_tls
+from ferryman.config.compile_tls import compile_bump, compile_tls, warn_of_unknown_protocol
 from ferryman.config.compile_users import check_users, compile_users
 from ferryman.config.model import ListenerSettings
 from ferryman.config.model_connect import AccessSettings, ConnectSettings, ViaSettings
@@ -34,6 +34,7 @@ def compile_connect(listener: ListenerSettings, listener_path: Path, tests: Test
     if "socks5" in settings.protocols:
         _warn_of_methods(access or (), path, report)
     tls = compile_tls(settings.tls, (*path, "tls"), tests, report)
+    warn_of_unknown_protocol(settings, path, report)
     via = _via(settings.via, (*path, "via"), tests, report)
     check_users(settings, users, {"access": access or (), "tls": tls, "via": via}, path, report)
     networks, names = compile_egress(settings.egress_allow, settings.egress_guard, path, report)

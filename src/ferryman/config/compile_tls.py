@@ -50,6 +50,17 @@ def compile_bump(settings: ConnectSettings, rules: Sequence[TlsRule], path: Path
     return _bump(bump, (*path, "bump"), report)
 
 
+def warn_of_unknown_protocol(settings: ConnectSettings, path: Path, report: Report) -> None:
+    """Point out that TLS is opened or ended, and what is no TLS goes on without a word about it."""
+    if "on_unknown_protocol" in settings.model_fields_set:
+        return
+    strict = next((n for n, entry in enumerate(settings.tls) if entry.action in ("bump", "terminate")), None)
+    if strict is not None:
+        message = f"who does not speak TLS gets past this {settings.tls[strict].action}: it is carried untouched"
+        hint = "write `on_unknown_protocol: terminate` (or respond) beside `tls`, or tunnel if that is meant"
+        report.warning((*path, "tls", strict), message, hint)
+
+
 def _bump(settings: BumpSettings, path: Path, report: Report) -> Bump:
     ca, key = os.path.abspath(settings.ca), os.path.abspath(settings.key or settings.ca)
     check_authority(ca, (*path, "ca"), key, (*path, "key") if settings.key else (*path, "ca"), report)

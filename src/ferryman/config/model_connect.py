@@ -175,7 +175,7 @@ class ConnectSettings(Section):
     tunnel_timeout: Seconds | None = None
     """how long an established tunnel may be silent, instead of client_timeout and server_timeout"""
     on_unknown_protocol: Literal["tunnel", "respond", "terminate"] = "tunnel"
-    """where a tls rule wants to look and it is no TLS: hand on, answer with an HTTP error, or close"""
+    """where a tls rule wants to look and it is no TLS: hand on, whatever `tls` says, answer an HTTP error, or close"""
 
 
 def shortened(ways: list[Any]) -> Any:

@@ -34,6 +34,18 @@ PEEK1 = "{action: peek, when: {step: 1}}"
 ALWAYS = "warning: this is never reached: f.yaml:1 always decides before it; move it up"
 
 
+PASSED = "warning: who does not speak TLS gets past this {}: it is carried untouched; write `on_unknown_protocol: "
+
+
+@pytest.mark.parametrize("action", ["bump", "terminate"])
+def test_what_is_no_tls_gets_past_rules_about_tls(ca: Path, action: str) -> None:
+    rules = f"tls: [{{action: peek, when: {{step: 1}}}}, {{action: {action}}}]"
+    bump = f"bump: {{ca: {ca}}}, " if action == "bump" else ""
+    assert [text for text in said(with_connect(bump + rules)) if PASSED.format(action) in text]
+    for what in ("tunnel", "respond", "terminate"):
+        assert said(with_connect(f"{bump}{rules}, on_unknown_protocol: {what}")) == []
+
+
 def when(action: str, condition: str) -> str:
     return f"{{action: {action}, when: {{{condition}}}}}"
 
@@ -83,7 +95,7 @@ def test_rules_that_never_decide(ca: Path, rules: str, message: str) -> None:
 
 def test_bump_needs_a_ca() -> None:
     for action in ("bump", "stare"):
-        assert said(with_connect(f"tls: [{{action: {action}}}]")) == [
+        assert said(with_connect(f"on_unknown_protocol: tunnel, tls: [{{action: {action}}}]")) == [
             f"error: to {action}, a CA is needed that signs what clients get to see; "
             "add `bump: {ca: FILE, key: FILE}`"
         ]
@@ -112,7 +124,8 @@ def test_the_plan_knows_where_the_key_is_and_not_what_it_is(ca: Path, tmp_path: 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     found = with_connect(
-        f"tls: [{{action: bump}}], bump: {{ca: {tmp_path}/ca, key: {tmp_path}/key, server_ca: {tmp_path}/all, "
+        f"on_unknown_protocol: tunnel, tls: [{{action: bump}}], "
+        f"bump: {{ca: {tmp_path}/ca, key: {tmp_path}/key, server_ca: {tmp_path}/all, "
         f"keep: {tmp_path}/keep}}"
     )
     assert said(found) == [
