@@ -109,6 +109,9 @@ listeners:
 - **true and false** are the only truths; `yes`, `no`, `on` and `off` are text. Numbers with leading zeros are text.
 - **Durations** are `500ms`, `10s`, `1m30s`, `2h`, `1d`, or a number of seconds.
 - **Sizes** are `64KiB`, `4MB` (both powers of 1024), or a number of bytes.
+- **Files** that are read (`users`, `ca`, `key`, `certificate`, …), and `keep`, are named in full or relative to the
+  folder of the configuration file that names them; on standard input and with `--set` relative to the current folder.
+  What only exists while ferryman runs (sockets, `pidfile`, targets of logs) is relative to the current folder.
 - **Addresses**: the text after the last colon is the port, unless a `]` follows that colon. `*:443` and `:443` listen
   on every IPv4 address, `[::]:443` on every IPv6 address as well (`{address: "[::]:443", v6only: true}`: on these
   only). `127.0.0.1:8000-8010` listens on several ports. `unix@/run/x.sock` (or `/run/x.sock`) and `abns@name` are Unix

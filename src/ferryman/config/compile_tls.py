@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ferryman.config.compile_rules import Tests, compile_condition
-from ferryman.config.files import check_authority, read_certificates
+from ferryman.config.files import check_authority, located, read_certificates
 from ferryman.config.model_connect import BumpSettings, ConnectSettings, TlsSettings
 from ferryman.config.source import Path, Report
 from ferryman.plan import Bump, Learn, TlsRule
@@ -62,9 +62,10 @@ def warn_of_unknown_protocol(settings: ConnectSettings, path: Path, report: Repo
 
 
 def _bump(settings: BumpSettings, path: Path, report: Report) -> Bump:
-    ca, key = os.path.abspath(settings.ca), os.path.abspath(settings.key or settings.ca)
-    check_authority(ca, (*path, "ca"), key, (*path, "key") if settings.key else (*path, "ca"), report)
-    keep = os.path.abspath(settings.keep) if settings.keep else ""
+    key_path = (*path, "key") if settings.key else (*path, "ca")
+    ca, key = located(settings.ca, (*path, "ca"), report), located(settings.key or settings.ca, key_path, report)
+    check_authority(ca, (*path, "ca"), key, key_path, report)
+    keep = located(settings.keep, (*path, "keep"), report)
     if keep and not os.path.isdir(keep):
         report.error((*path, "keep"), f"{keep} is no folder", f"mkdir -m 700 {keep}")
     return Bump(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ferryman.config.certificates import Named, kind_of_key, read_certificates_of
 from ferryman.config.compile_rules import Tests, compile_condition, refuse_facts, warn_of_unreachable
 from ferryman.config.compile_tlslimits import compile_limits
-from ferryman.config.files import read_certificates, read_text
+from ferryman.config.files import located, read_certificates, read_text
 from ferryman.config.model_tls import CertificateSettings, TlsCaseSettings
 from ferryman.config.source import Path, Report
 from ferryman.plan import Backend, Certificate, TlsAccept, TlsCase
@@ -76,7 +76,7 @@ def _certificates(entries: Sequence[CertificateSettings], path: Path, report: Re
     found: list[Certificate] = []
     for number, entry in enumerate(entries):
         at = (*path, number) if (*path, number) in report.document.marks else path
-        found += read_certificates_of(named(entry, at), report)
+        found += read_certificates_of(named(entry, at, report), report)
     return found
 
 
@@ -96,8 +96,15 @@ def check_handshake(cases: Sequence[TlsCase], reached: Sequence[Backend], path: 
         report.warning((*path, "tls"), message, "add `alpn: [h2, http/1.1]` to `tls`")
 
 
-def named(entry: CertificateSettings, path: Path) -> Named:
-    return Named(entry.file, path, entry.key, entry.password_file, entry.ocsp, tuple(entry.names))
+def named(entry: CertificateSettings, path: Path, report: Report) -> Named:
+    return Named(
+        located(entry.file, (*path, "file"), report),
+        path,
+        located(entry.key, (*path, "key"), report),
+        located(entry.password_file, (*path, "password_file"), report),
+        located(entry.ocsp, (*path, "ocsp"), report),
+        tuple(entry.names),
+    )
 
 
 def _warn_of_duplicates(certificates: Sequence[Certificate], path: Path, report: Report) -> None:

@@ -11,7 +11,7 @@ import sys
 from ferryman.config.certificates import read_certificates_of
 from ferryman.config.compile_tlsaccept import named
 from ferryman.config.compile_tlslimits import compile_limits
-from ferryman.config.files import read_certificates
+from ferryman.config.files import located, read_certificates
 from ferryman.config.model_tls import CertificateSettings, TlsServerSettings
 from ferryman.config.source import Path, Report
 from ferryman.plan import Address, Certificate, TlsConnect
@@ -76,12 +76,12 @@ def _verify_name(settings: TlsServerSettings, asked: str | None, address: Addres
 def _certificate(entry: CertificateSettings | None, path: Path, report: Report) -> Certificate | None:
     if entry is None:
         return None
-    if os.path.isdir(entry.file):
+    if os.path.isdir(located(entry.file, (*path, "file"), report)):
         report.error(path, f"{entry.file} is a folder: which certificate is shown to the server?", "name one file")
         return None
     for key in ("ocsp", "names"):
         if key in entry.model_fields_set:
             message = f"`{key}` is of no use in a certificate that is shown to a server"
             report.error((*path, key), message, "remove it")
-    found = read_certificates_of(named(entry, path), report)
+    found = read_certificates_of(named(entry, path, report), report)
     return found[0] if found else None

@@ -1,7 +1,8 @@
 """Files that a configuration names: certificates, keys, lists of users. Read once, when the configuration is.
 
-Used by the compile_* modules. Every function reports what is wrong at the place of the file's name. cryptography is
-imported only where there is a certificate to look at: it takes its time to load.
+Used by the compile_* modules. Whatever opens a file itself asks `located` first. Every function reports what is wrong
+at the place of the file's name. cryptography is imported only where there is a certificate to look at: it takes its
+time to load.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from ferryman.config.dialects.native import NAME as NATIVE
 from ferryman.config.source import Path, Report
 
 if TYPE_CHECKING:
@@ -19,8 +21,20 @@ if TYPE_CHECKING:
 _LARGEST: Final = 16 << 20  # bytes
 
 
+def located(name: str, path: Path, report: Report) -> str:
+    """Where a file is that stands at `path`: relative to the folder of the native configuration that names it.
+
+    In other dialects, on standard input and on the command line relative to the current folder, as the programs that
+    they come from have it. "" stays what it is.
+    """
+    mark = report.document.mark(path)
+    native = mark is not None and report.document.dialect == NATIVE
+    return os.path.abspath(os.path.join(os.path.dirname(mark.file) if mark and native else "", name)) if name else ""
+
+
 def read_text(name: str, path: Path, report: Report) -> str | None:
     """The text of a file, or None when it cannot be had."""
+    name = located(name, path, report)
     try:
         with open(name, "rb") as file:
             raw = file.read(_LARGEST + 1)

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from ferryman.config.files import check_authority, read_certificates, read_text
-from ferryman.config.source import Diagnostics, Document, Report
+from ferryman.config.files import check_authority, located, read_certificates, read_text
+from ferryman.config.source import OVERRIDES, Diagnostics, Document, Mark, Report
 
 NOW = datetime.now(UTC)
 TOMORROW = NOW + timedelta(days=1)
@@ -52,6 +52,31 @@ def certificate(
 def key(of: ec.EllipticCurvePrivateKey = KEY, password: bytes = b"") -> bytes:
     encryption = BestAvailableEncryption(password) if password else NoEncryption()
     return of.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "file", "name", "where"),
+    [
+        ("ferryman", "/etc/ferryman/a.yaml", "users", "/etc/ferryman/users"),
+        ("ferryman", "/etc/ferryman/a.yaml", "../tls/ca.pem", "/etc/tls/ca.pem"),
+        ("ferryman", "/etc/ferryman/a.yaml", "/srv/users", "/srv/users"),
+        ("ferryman", "/etc/ferryman/a.yaml", "", ""),
+        ("ferryman", "conf/a.yaml", "users", "/here/conf/users"),
+        ("ferryman", "<stdin>", "users", "/here/users"),
+        ("ferryman", OVERRIDES, "users", "/here/users"),
+        ("squid", "/etc/squid/squid.conf", "users", "/here/users"),
+    ],
+)
+def test_where_a_file_is(monkeypatch: pytest.MonkeyPatch, dialect: str, file: str, name: str, where: str) -> None:
+    monkeypatch.setattr("os.getcwd", lambda: "/here")
+    document = Document(dialect, {}, {("users",): Mark(file, 1, 1)})
+    assert located(name, ("users",), Report(document, Diagnostics())) == where
+
+
+def test_a_file_beside_its_configuration(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("a:b\n")
+    document = Document("ferryman", {}, {("users",): Mark(str(tmp_path / "f.yaml"), 1, 1)})
+    assert read_text("users", ("users",), Report(document, Diagnostics())) == "a:b\n"
 
 
 def findings(folder: Path, certificate_text: bytes, key_text: bytes, mode: int = 0o600) -> list[str]:
