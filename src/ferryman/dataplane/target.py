@@ -120,7 +120,7 @@ def _guard(session: Session, connect: Connect, resolved: Resolved) -> None:
             resolved.addresses = tuple(kept)
             return
     if reason:
-        text = f"{format_authority(host, port)} is not reached from here: {reason} (egress guard)"
+        text = f"{format_authority(host, port)} is not reached from here: {reason} (egress guard; see egress_allow)"
         raise Refusal("destination_ip_prohibited", text, code="PR", how="policy")
 
 

@@ -64,6 +64,8 @@ def parse_authority(text: str, default_port: int = 0) -> tuple[str, int]:
 
     Without a port it is `default_port`, or an error if that is 0. User information is refused. Raises ValueError.
     """
+    if "://" in text:
+        raise ValueError("a URI where host:port belongs")
     host, colon, port = text.rpartition(":")
     if not colon or text[-1] == "]":
         host, port = text, ""

@@ -144,6 +144,15 @@ _VERSIONS: Final[dict[str, Version]] = {"1.1": (1, 1), "1.0": (1, 0)}
 _DIGITS: Final = re.compile("[0-9]{1,18}")
 _TARGET: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+)://([^/?#]*+)([^#]*+)(#?)")
 
+_OTHER: Final = {
+    "\x16": "TLS where plain HTTP was expected",
+    "\x80": "TLS where plain HTTP was expected",  # a hello of SSL 2
+    "\x04": "SOCKS4, which is not spoken: HTTP was expected, or SOCKS5 where that is taken",
+    "\x05": "SOCKS5 where only HTTP is taken",
+    "PRI": "HTTP/2 where HTTP/1.1 was expected",
+}
+"""What else a stream begins with, by its first byte or method."""
+
 _LINE_END: Final = "a line that does not end in CR LF"
 
 
@@ -159,7 +168,7 @@ def parse_request(data: bytes | bytearray | memoryview, limit: int = MAX_HEAD) -
     method, target, number = line.groups()
     version = _VERSIONS.get(number)
     if version is None:
-        raise BadHead(400, "HTTP/2") if method == "PRI" else BadHead(505, "an HTTP version other than 1.0 and 1.1")
+        raise BadHead(400, _OTHER["PRI"]) if method == "PRI" else BadHead(505, "an HTTP version other than 1.0 and 1.1")
     names = tuple([name.lower() for name, _ in fields])
     headers = tuple([(name, value.rstrip(" \t")) for name, value in fields])
     form, host, port, path = _target(method, target)
@@ -231,8 +240,8 @@ def _check_first_line(text: str, first: _FirstLine, limit: int) -> None:
             return  # its LF may follow
         if line[at] in "\r\n":
             raise BadHead(first.bad, _LINE_END)
-        if text[0] == "\x16" or text[0] == "\x80":
-            raise BadHead(first.bad, "TLS")
+        if text[0] in _OTHER:
+            raise BadHead(first.bad, _OTHER[text[0]])
         raise BadHead(first.bad, first.faults[match.lastindex or 0])
     if len(line) > limit and (line_end or len(text) >= limit + 2):
         raise BadHead(first.too_long, "a first line longer than is taken")

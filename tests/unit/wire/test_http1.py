@@ -167,6 +167,7 @@ def to(target: bytes, method: bytes = b"CONNECT") -> bytes:
     return method + b" " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
+TLS = "TLS where plain HTTP was expected"
 BAD_METHOD = "a method with a byte that none has, or no target"
 BAD_TARGET = "a target with a byte that no URI has, or no HTTP version"
 ONE_LENGTH = "a Content-Length that is not one number"
@@ -179,10 +180,11 @@ PORT = "a port that is no number from 1 to 65535"
 
 REFUSED: list[tuple[bytes, int, str]] = [
     # bytes of other protocols
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "TLS"),
-    (b"\x80\x2e\x01\x03\x01", 400, "TLS"),
-    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "HTTP/2"),
-    (b"\x04\x01\x00\x50", 400, "no method"),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, TLS),
+    (b"\x80\x2e\x01\x03\x01", 400, TLS),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "HTTP/2 where HTTP/1.1 was expected"),
+    (b"\x04\x01\x00\x50", 400, "SOCKS4, which is not spoken: HTTP was expected, or SOCKS5 where that is taken"),
+    (b"\x05\x01\x00", 400, "SOCKS5 where only HTTP is taken"),
     (b"SSH-2.0-OpenSSH_9.2\r\n", 400, BAD_METHOD),
     (b"\0" * 20, 400, "no method"),
     # the request line
@@ -255,7 +257,7 @@ REFUSED: list[tuple[bytes, int, str]] = [
     (to(b"h:65536"), 400, PORT),
     (to(b"h:443/"), 400, PORT),
     (to(b"h/x:443"), 400, BYTE),
-    (to(b"http://h:443/"), 400, "an IPv6 address without brackets, or more than one port"),
+    (to(b"http://h:443/"), 400, "a URI where host:port belongs"),
     (to(b"/"), 400, BYTE),
     (to(b"*"), 400, BYTE),
     (to(b"u:p@h:443"), 400, "user information in front of the host"),
@@ -395,7 +397,7 @@ def test_how_the_body_of_a_response_ends(head: bytes, method: str, body: int | F
 NO_STATUS_LINE = "no status line of HTTP/1"
 BAD_RESPONSES: list[tuple[bytes, str]] = [
     (b"SSH-2.0-OpenSSH_9.2\r\n", NO_STATUS_LINE),
-    (b"\x16\x03\x03\x00\x7a", "TLS"),
+    (b"\x16\x03\x03\x00\x7a", TLS),
     (b"\r\nHTTP/1.1 200 OK\r\n\r\n", NO_STATUS_LINE),
     (b"HTTP/2 200\r\n\r\n", NO_STATUS_LINE),
     (b"HTTP/1.1 20 OK\r\n\r\n", NO_STATUS_LINE),
