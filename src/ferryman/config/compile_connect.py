@@ -78,7 +78,7 @@ def _access(entries: Sequence[AccessSettings], path: Path, tests: Tests, report:
     )
     if not rules:
         report.warning(path, "an empty list refuses everybody", "leave `access` out to allow everybody")
-    elif not any(rule.allow for rule in rules):
+    elif not any(rule.allow for rule in rules) and not (len(rules) == 1 and rules[0].condition is None):
         report.warning(path, "no rule allows anything: everybody is refused", "add {action: allow, when: …}")
     warn_of_unreachable(rules, path, report)
     _refuse_hello(rules, path, report)

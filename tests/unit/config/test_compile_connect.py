@@ -56,7 +56,7 @@ def test_rules_keep_their_order_and_place() -> None:
     [
         ("access: []", "warning: an empty list refuses everybody; leave `access` out to allow everybody"),
         (
-            "access: [{action: deny}]",
+            "access: [{action: deny, when: {target_port: 1}}]",
             "warning: no rule allows anything: everybody is refused; add {action: allow, when: …}",
         ),
         (

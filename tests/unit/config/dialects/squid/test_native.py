@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from tests.unit.config.dialects.squid.reading import OPEN, connect, parsed
 
+from ferryman.config.load import load
+from ferryman.config.source import Source
+
 
 def test_squid_s_defaults_are_said_in_full() -> None:
     found = connect(OPEN)
     times = ("head_timeout", "max_head", "connect_timeout", "resolve_timeout", "server_timeout", "tunnel_timeout")
     assert [found[key] for key in times] == [300.0, 65536, 60.0, 30.0, 900.0, 900.0]
     assert (found["protocols"], found["egress_guard"]) == (["connect", "http"], False)
+
+
+def test_everybody_is_refused_is_said_once_and_in_squid_s_words() -> None:
+    found = load([Source("squid.conf", "http_port 127.0.0.1:3128\n")], "squid", environment={})
+    assert [each.message for each in found.diagnostics.found] == [
+        "there is no http_access: as in Squid everybody is refused"
+    ]
 
 
 def test_times_and_sizes() -> None:
