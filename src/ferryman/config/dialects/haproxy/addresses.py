@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ferryman.config.arguments import Arguments
-from ferryman.config.dialects.haproxy import proxying, tls
+from ferryman.config.dialects.haproxy import origin, proxying, tls
 from ferryman.config.dialects.haproxy.expressions import known
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, YES, Table
 from ferryman.config.dialects.haproxy.keywords_address import BIND, SERVER
@@ -34,7 +34,7 @@ def read_bind(arguments: Arguments, environment: Mapping[str, str], diagnostics:
                 options["v6only"] = At(keyword.text == "v6only", keyword.mark)
             case _ if keyword.text in tls.KEYWORDS:
                 options = tls.added(options, tls.setting(keyword, values, diagnostics))
-            case "accept-proxy":
+            case "accept-proxy" | "transparent":
                 options[keyword.text] = At(True, keyword.mark)
     return [{"address": address, **options} for address in _addresses(word, environment)]
 
@@ -64,6 +64,10 @@ def read_server(arguments: Arguments, diagnostics: Diagnostics) -> dict[str, At]
             found |= told
         elif keyword.text in tls.KEYWORDS:
             found.update(tls.setting(keyword, values, diagnostics))
+        elif keyword.text == "source":
+            found["source"] = origin.read(values[0], arguments)
+        elif keyword.text == "usesrc":
+            raise Mistake(keyword, "'usesrc' stands after 'source ADDRESS'", "write source 0.0.0.0 usesrc clientip")
         elif SERVER.rows[keyword.text].support == YES:
             name, value = _setting(keyword, values)
             found[name] = value

@@ -165,7 +165,7 @@ PROXY: Final = Table(
     server | lb | yes |
     server-state-file-name | dlb | inert | a reload keeps the servers' states without a file
     server-template | lb | not yet | write the servers out
-    source | dlb | not yet |
+    source | dlb | yes | with usesrc (client, clientip, an address) and interface, without ranges of ports
     srvtcpka-cnt | dlb | inert | the system's numbers for keep-alive are used
     srvtcpka-idle | dlb | inert | the system's numbers for keep-alive are used
     srvtcpka-intvl | dlb | inert | the system's numbers for keep-alive are used

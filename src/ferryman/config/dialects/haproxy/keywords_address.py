@@ -83,7 +83,7 @@ BIND: Final = Table(
     thread | 1 | inert | the kernel gives connections to workers
     tls-ticket-keys | 1 | not yet |
     tls-tickets | 0 | yes |
-    transparent | 0 | not yet |
+    transparent | 0 | yes | for all addresses of its proxy
     uid | 1 | not yet |
     user | 1 | not yet |
     v4v6 | 0 | yes |
@@ -196,7 +196,7 @@ SERVER: Final = Table(
     sni | 1 | yes | ssl_fc_sni, req.ssl_sni, str(NAME); without `ssl` it does nothing, which earns a warning
     sni-auto | 0 | not yet |
     socks4 | 1 | not yet |
-    source | 1 | not yet |
+    source | 1 | yes | with usesrc and interface, without ranges of ports
     ssl | 0 | yes |
     ssl-max-ver | 1 | yes | TLS 1.2 and 1.3
     ssl-min-ver | 1 | yes | TLS 1.2 and 1.3
@@ -208,7 +208,7 @@ SERVER: Final = Table(
     tfo | 0 | inert | TCP fast open is off
     tls-tickets | 0 | quiet |
     track | 1 | not yet |
-    usesrc | 1 | not yet |
+    usesrc | 1 | yes | after source: client, clientip or an address; hdr_ip: not yet
     verify | 1 | yes |
     verifyhost | 1 | yes |
     weight | 1 | yes |

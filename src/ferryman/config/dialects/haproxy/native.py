@@ -150,6 +150,9 @@ def _door(proxy: Proxy, diagnostics: Diagnostics) -> dict[str, object]:
             tree[key] = value
     if (receive := proxying.receive_proxy(proxy, diagnostics)) is not None:
         tree["proxy_protocol"] = receive
+    for line in proxy.binds:
+        if "transparent" in line:
+            tree["transparent"] = At("tproxy", line["transparent"].mark)
     if proxy.value("disabled"):
         tree["disabled"] = proxy.settings["disabled"]
     return tree

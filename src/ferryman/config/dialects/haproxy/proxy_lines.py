@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferryman.config.arguments import Arguments
-from ferryman.config.dialects.haproxy import logs, options, rules
+from ferryman.config.dialects.haproxy import logs, options, origin, rules
 from ferryman.config.dialects.haproxy.acl import NAME
 from ferryman.config.dialects.haproxy.addresses import read_bind, read_server
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, PROXY
@@ -161,6 +161,11 @@ def _bind(lines: Lines, proxy: Proxy, arguments: Arguments) -> None:
     proxy.binds += read_bind(arguments, lines.environment, lines.diagnostics)
 
 
+def _source(lines: Lines, proxy: Proxy, arguments: Arguments) -> None:
+    proxy.put("source", origin.read(arguments.need("an address"), arguments))
+    arguments.end()
+
+
 def _server(lines: Lines, proxy: Proxy, arguments: Arguments) -> None:
     name = arguments.need("a name and an address")
     if not NAME.fullmatch(name.text):
@@ -204,6 +209,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "option": _part(options.option),
     "retries": _retries,
     "server": _server,
+    "source": _source,
     "stats": _part(options.stats),
     "tcp-request": _part(rules.tcp_request),
     "timeout": _part(options.timeout),

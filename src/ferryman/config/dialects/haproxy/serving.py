@@ -51,6 +51,8 @@ def backend(proxy: Proxy, defaults: tls.Defaults, diagnostics: Diagnostics) -> A
     for keyword in ("option srvtcpka", "option tcpka"):
         if proxy.is_on(keyword):
             tree["keepalive"] = settings[keyword]
+    if "source" in settings and settings["source"].value:
+        tree["source"] = settings["source"]
     wanted = proxy.server_tests if proxy.kind == "listen" else set(proxy.scope.named)
     if tests := {name: test for name, test in proxy.scope.tests().items() if name in wanted}:
         tree["tests"] = tests
@@ -84,6 +86,8 @@ def _server(proxy: Proxy, server: Mapping[str, At], defaults: tls.Defaults, diag
         tree["send_proxy"] = send_proxy
     if (secure := tls.server(server, defaults, diagnostics)) is not None:
         tree["tls"] = secure
+    if "source" in server and server["source"].value:
+        tree["source"] = server["source"]
     if "check" in server and server["check"].value:
         tree["check"] = At(_check(proxy, server), server["check"].mark)
     return At(tree, server["line"].mark)
