@@ -375,3 +375,51 @@ listeners:
         assert received["unique_id"] == sent["unique_id"]
     finally:
         peer.stop()
+
+
+def test_servers_are_told_of_the_tls_that_ends_here(
+    run_ferry: Callable[..., Ferry], authority: Authority, tmp_path: Path
+) -> None:
+    """A header in front of the client's handshake, and one in front of what was within it."""
+    pem, mine = tmp_path / "site.pem", tmp_path / "client.pem"
+    pem.write_bytes(authority.ca.issue_cert("www.example.org").private_key_and_cert_chain_pem.bytes())
+    shown = authority.ca.issue_cert("client.example.org", common_name="somebody")
+    mine.write_bytes(shown.private_key_and_cert_chain_pem.bytes())
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        run_ferry(f"""
+listeners:
+  web:
+    bind: "127.0.0.1:{port}"
+    proxy_protocol: true
+    tls: {{certificates: {pem}, alpn: http/1.1, clients: {{certificate: required, ca: {authority.file}}}}}
+    backend:
+      servers: "127.0.0.1:{server.getsockname()[1]}"
+      send_proxy: {{version: v2, tlvs: [authority, alpn, cert-cn, ssl-cipher, crc32c]}}
+""")
+        context = authority.client_context()
+        context.load_cert_chain(mine)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with socket.create_connection(("127.0.0.1", port), 20) as sock:
+            sock.sendall(pp.v1(FROM, TO))
+            with context.wrap_socket(sock, server_hostname="www.example.org") as client:
+                client.sendall(b"within")
+                connection, _ = server.accept()
+                with connection:
+                    connection.settimeout(20)
+                    data = b""
+                    while (found := pp.parse(data)) is None or len(data) < found[1] + 6:
+                        data += connection.recv(4096)
+                cipher = client.cipher()
+    header = found[0]
+    assert data[found[1] :] == b"within"
+    assert (header.source, header.destination) == (FROM, TO)
+    assert dict(header.tlvs)[pp.AUTHORITY] == b"www.example.org"
+    assert dict(header.tlvs)[pp.ALPN] == b"http/1.1"
+    assert header.ssl is not None
+    assert cipher is not None
+    assert (header.ssl.client, header.ssl.verify) == (pp.CLIENT_SSL | pp.CLIENT_CERT_CONN | pp.CLIENT_CERT_SESS, 0)
+    assert dict(header.ssl.tlvs) == {
+        pp.SSL_VERSION: b"TLSv1.3", pp.SSL_CN: b"somebody", pp.SSL_CIPHER: cipher[0].encode()
+    }  # fmt: skip
