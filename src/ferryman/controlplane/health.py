@@ -21,7 +21,8 @@ from typing import Final, NamedTuple
 
 from ferryman.controlplane.resolver import lookup, report_crash
 from ferryman.controlplane.serverstate import ServerState
-from ferryman.plan import Check
+from ferryman.dataplane import fdio
+from ferryman.plan import Check, Source
 from ferryman.wire import proxyprotocol
 
 SPREAD: Final = 1.0
@@ -162,6 +163,7 @@ async def probe(state: ServerState, check: Check) -> Outcome:
     address = check.address or state.server.address
     port = address.port or state.server.address.port
     family = _FAMILIES.get(address.family, socket.AF_UNSPEC)
+    source = state.server.source
     try:
         async with asyncio.timeout(check.timeout):
             if family == socket.AF_UNSPEC:
@@ -170,11 +172,11 @@ async def probe(state: ServerState, check: Check) -> Outcome:
                     hosts = known or await lookup(address.host)
                 except OSError as error:
                     return Outcome("SOCKERR", f"cannot resolve {address.host}: {error.strerror or error}")
-                return await _any([_connect(check, _family(host), (host, port)) for host in hosts])
+                return await _any([_connect(check, source, _family(host), (host, port)) for host in hosts])
             if family == socket.AF_UNIX:
                 path = f"\0{address.host}" if address.family == "abstract" else address.host
-                return await _connect(check, family, path)
-            return await _connect(check, family, (address.host, port))
+                return await _connect(check, source, family, path)
+            return await _connect(check, source, family, (address.host, port))
     except TimeoutError:
         return Outcome("L4TOUT")
 
@@ -198,9 +200,9 @@ async def _any(attempts: Sequence[Coroutine[None, None, Outcome]]) -> Outcome:
     return outcome
 
 
-async def _connect(check: Check, family: int, address: tuple[str, int] | str) -> Outcome:
+async def _connect(check: Check, source: Source | None, family: int, address: tuple[str, int] | str) -> Outcome:
     try:
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        with _begin(source, family, address) as sock:
             if family != socket.AF_UNIX and not check.send_proxy:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             await asyncio.get_running_loop().sock_connect(sock, address)
@@ -210,6 +212,18 @@ async def _connect(check: Check, family: int, address: tuple[str, int] | str) ->
         number = error.errno or 0
         return Outcome("SOCKERR" if number in _OUR_FAULT else "L4CON", os.strerror(number) if number else str(error))
     return Outcome("L4OK")
+
+
+def _begin(source: Source | None, family: int, address: tuple[str, int] | str) -> socket.socket:
+    """A socket that comes from where traffic does, but for its port: connecting, where that is said. Raises OSError.
+
+    To connect it once more is to wait for it.
+    """
+    if source is None or isinstance(address, str):
+        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    fits = (":" in source.address) == (family == socket.AF_INET6)
+    fd, _ = fdio.connect_from(family, *address, source.address if fits else "", 0, source.foreign, source.interface)
+    return socket.socket(fileno=fd)
 
 
 async def _announce(sock: socket.socket, version: int) -> None:

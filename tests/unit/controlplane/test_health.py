@@ -14,7 +14,7 @@ import pytest
 
 from ferryman.controlplane.health import Health, Outcome, first_delays, interval, probe
 from ferryman.controlplane.serverstate import ServerState
-from ferryman.plan import Address, Check, Server
+from ferryman.plan import Address, Check, Server, Source
 from ferryman.wire import proxyprotocol
 
 FAST = Check(interval=0.05, timeout=0.5)
@@ -249,6 +249,40 @@ def test_another_address_can_be_checked() -> None:
         with listener() as sock, refusing() as port:
             own = Address("inet", "127.0.0.1", sock.getsockname()[1])
             assert (await probe(state_of(port), Check(address=own))).status == "L4OK"
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        (Source("127.0.0.77", port=9, interface="lo"), "127.0.0.77"),
+        (Source("127.0.0.77", client="address"), "127.0.0.77"),
+        (Source(client="address"), "127.0.0.1"),
+        (Source("2001:db8::7", client="address"), "127.0.0.1"),
+    ],
+)
+def test_a_check_comes_from_where_traffic_does(source: Source, seen: str) -> None:
+    """But for its port, and where that would be the client's address."""
+
+    async def story() -> None:
+        with listener() as sock:
+            state = state_of(sock.getsockname()[1])
+            state.server = replace(state.server, source=source)
+            assert await probe(state, FAST) == Outcome("L4OK")
+            connection, (host, port) = sock.accept()
+            connection.close()
+            assert (host, port == 9) == (seen, False)
+
+    run(story)
+
+
+def test_a_source_that_is_not_there_is_the_outcome() -> None:
+    async def story() -> None:
+        with listener() as sock:
+            state = state_of(sock.getsockname()[1])
+            state.server = replace(state.server, source=Source("203.0.113.9"))
+            assert await probe(state, FAST) == Outcome("SOCKERR", "Cannot assign requested address")
 
     run(story)
 
