@@ -22,7 +22,7 @@ from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import HANGUP, IN
 from ferryman.dataplane.questions import Unanswered
 from ferryman.dataplane.record import Ask
-from ferryman.dataplane.refusal import Refusal, denied
+from ferryman.dataplane.refusal import Refusal, unsecured, denied
 from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, Stream, TimeUp
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Bump, Connect
@@ -258,12 +258,11 @@ class _Journey:
         if not isinstance(failure, TlsFailure):
             return _Opened(failure, failure.getpeercert(binary_form=True) or b"", "")
         if not failure.verify_code or bump.untrusted == "refuse":
-            error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
-            raise Refusal(error, f"{self.ask.host}: {failure.reason}")
+            raise unsecured(self.ask.host, failure)
         await self._again()
         shown = await self._handshake(bump, verify=False)
         if isinstance(shown, TlsFailure):
-            raise Refusal("tls_protocol_error", f"{self.ask.host}: {shown.reason}")
+            raise unsecured(self.ask.host, shown)
         return _Opened(shown, shown.getpeercert(binary_form=True) or b"", failure.verify_message)
 
     async def _again(self) -> None:

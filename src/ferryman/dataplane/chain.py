@@ -14,7 +14,7 @@ from ferryman.dataplane import tls, tlsrelay
 from ferryman.dataplane.connect import Failure, connect_to
 from ferryman.dataplane.contexts import ServerTerms
 from ferryman.dataplane.questions import Unresolved
-from ferryman.dataplane.refusal import Refusal, refused
+from ferryman.dataplane.refusal import Refusal, refused, unsecured
 from ferryman.dataplane.stream import LONGEST, Gone, Stream, TimeUp
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Chain, Hop
@@ -116,8 +116,7 @@ async def _secured(session: Session, hop: Hop, fd: int, timeout: float | None) -
     try:
         secured = await tls.client(session, fd, ServerTerms(hop.ca, hop.verify, (), hop.verify), name)
     except TlsFailure as failure:
-        error = "tls_certificate_error" if failure.verify_code else "tls_protocol_error"
-        raise Refusal(error, f"proxy {hop.address}: {failure.reason}") from None
+        raise unsecured(f"proxy {hop.address}", failure) from None
     finally:
         session.deadline = inf
     session.server_mask = 0

@@ -12,6 +12,7 @@ from typing import Final
 
 from ferryman.dataplane.connect import Failure
 from ferryman.dataplane.record import How
+from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.wire import httpreply
 
 NAME: Final = "ferryman"
@@ -96,6 +97,14 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
 def denied(reason: str) -> Refusal:
     """A rule said no."""
     return Refusal("http_request_denied", reason, code="PR", how="policy")
+
+
+def unsecured(name: str, failure: TlsFailure) -> Refusal:
+    """There is no TLS with a server, or another proxy, that is called `name`."""
+    reason = f"{name}: {failure.reason}"
+    if failure.kind == "timeout":
+        return Refusal("connection_timeout", reason, code="sC", how="timeout")
+    return Refusal("tls_certificate_error" if failure.verify_code else "tls_protocol_error", reason)
 
 
 _UNROUTABLE: Final = frozenset(

@@ -4,6 +4,7 @@ tests/e2e/test_opening_tls.py."""
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,6 +73,19 @@ def test_refusals_are_counted(rig: Rig, settings: dict[str, Any], says: bytes, c
     client.close()
     assert cells[counters.listener_base(made, 0) + cell] == 1
     assert error in (None, found["error"])
+
+
+@pytest.mark.parametrize("untrusted", ["show", "refuse"])
+def test_a_server_whose_tls_takes_too_long(rig: Rig, untrusted: str) -> None:
+    bumping = replace(BUMP, untrusted=untrusted)
+    proxy(rig, tls=(TlsRule(None, "f:1", "bump"),), bump=bumping, connect_timeout=0.1)
+    far = rig.server()
+    client = connect_to(rig, far.port)
+    assert head(rig, client).startswith("HTTP/1.1 200 ")
+    client.sendall(hello("a.test"))
+    found = line(rig)
+    client.close()
+    assert (found["error"], found["code"], found["how"]) == ("connection_timeout", "sC", "timeout")
 
 
 def test_the_certificate_of_tls_1_2_is_seen_and_nothing_is_taken() -> None:

@@ -115,6 +115,17 @@ def test_a_proxy_that_says_nothing(rig: Rig) -> None:
     client.close()
 
 
+def test_a_proxy_whose_tls_takes_too_long(rig: Rig) -> None:
+    far = rig.server()
+    proxy(rig, via=through((hop(far, "https"),)), connect_timeout=0.1)
+    client = connect_to(rig, 443)
+    said = head(rig, client)
+    assert said.startswith("HTTP/1.1 504 ")
+    assert "error=connection_timeout" in said
+    client.close()
+    assert (line(rig)["code"], line(rig)["how"]) == ("sC", "timeout")
+
+
 @pytest.mark.parametrize(("mode", "error"), [("connect", "proxy_loop_detected"), ("tcp", "connection_refused")])
 def test_an_own_explicit_proxy_is_no_way_out(rig: Rig, mode: str, error: str) -> None:
     port = closed_port()
