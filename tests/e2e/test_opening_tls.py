@@ -126,7 +126,7 @@ def through(
         ca.configure_trust(context)
     if alpn:
         context.set_alpn_protocols(list(alpn))
-    return context.wrap_socket(talk.sock, server_hostname=name, suppress_ragged_eofs=False)
+    return context.wrap_socket(talk.sock, server_hostname=name or None, suppress_ragged_eofs=False)
 
 
 def shown(tls: ssl.SSLSocket) -> x509.Certificate:
@@ -233,6 +233,20 @@ def test_a_server_that_is_not_trusted_can_be_refused(
     with pytest.raises(ssl.SSLError, match="handshake failure"):
         through(port, stranger.port, None)
     until(lambda: "tls_certificate_error" in ferry.log, "the reason in the log")
+
+
+def test_where_untrusted_servers_are_refused_so_are_those_of_another_name(
+    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+) -> None:
+    ferry, port = proxy(bump=", untrusted: refuse")
+    with through(port, origin().port, operator) as tls:
+        assert "Operator" in issuer(shown(tls))
+    for name in ("other.example.test", ""):  # "": the target's own, 127.0.0.1
+        with pytest.raises(ssl.SSLError, match="handshake failure"):
+            through(port, origin().port, None, name)
+    until(lambda: ferry.log.count("tls_certificate_error") == 2, "the reasons in the log")
+    with through(port, origin(authority.ca.issue_cert("127.0.0.1")).port, None, "") as tls:
+        assert "Operator" in issuer(shown(tls))
 
 
 def test_spliced_names_are_left_alone(

@@ -121,7 +121,8 @@ class BumpSettings(Section):
     learn: LearnSettings | None = None
     """splice what refuses the certificate; default: never"""
     untrusted: Literal["show", "refuse"] = "show"
-    """a server that cannot be verified; show: the client gets a certificate that nobody trusts and that says why"""
+    """a server that cannot be verified; show: the client gets a certificate that nobody trusts and that says why, or
+    sees for itself that it is for another name; refuse: the connection ends, for another name as well"""
 
 
 class ConnectSettings(Section):

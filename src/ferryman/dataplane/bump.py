@@ -276,7 +276,12 @@ class _Journey:
         hello = session.learn().hello
         assert isinstance(hello, ClientHello)
         session.deadline = session.worker.loop.now + (self.connect.connect_timeout or inf)
-        terms = contexts.ServerTerms(bump.server_ca, verify, hello.alpn, False, check_dates)
+        # shown, a certificate's names are for the client to judge; where there is nothing to see they are judged here
+        strict = bump.untrusted == "refuse"
+        named = "" if hello.sni or not strict else self.ask.host
+        terms = contexts.ServerTerms(
+            bump.server_ca, verify, hello.alpn, strict and bool(hello.sni), check_dates, verify_name=named
+        )
         fd, self.fd = self.fd, -1
         try:
             return await tls.client(session, fd, terms, hello.sni)
