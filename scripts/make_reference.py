@@ -26,6 +26,7 @@ SECTIONS = {
     "ReceiveProxySettings": "proxy_protocol",
     "SendProxySettings": "send_proxy",
     "OriginSettings": "source",
+    "DestinationSettings": "destination",
     "RuleSettings": "connection and inspect",
     "RouteSettings": "routes and server_rules",
     "TlsCaseSettings": "listeners.NAME.tls",
@@ -188,7 +189,11 @@ def _type(value: dict[str, Any]) -> str:
     if alternatives := value.get("anyOf") or value.get("oneOf"):
         return " or ".join(dict.fromkeys(_type(each) for each in alternatives if each.get("type") != "null"))
     if "enum" in value:
-        return ", ".join(map(str, value["enum"])) if len(value["enum"]) <= 8 else f"{value['enum'][0]} … {value['enum'][-1]}"
+        return (
+            ", ".join(map(str, value["enum"]))
+            if len(value["enum"]) <= 8
+            else f"{value['enum'][0]} … {value['enum'][-1]}"
+        )
     kind = value.get("type")
     if kind == "array":
         inner = _type(value["items"])

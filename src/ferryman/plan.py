@@ -164,11 +164,16 @@ class Through:
         )
 
     def chains_for(self, host: str, port: int) -> tuple[Chain, ...]:
-        """The ways to this target, without the proxies that it is an exception of, each way once."""
-        ways = (
-            tuple(hop for hop in chain if hop.exceptions is None or not hop.exceptions.holds(host, port))
-            for chain in self.chains
-        )
+        """The ways to this target, without the proxies that it is an exception of, each way once.
+
+        Where that leaves nothing of a way it goes directly and by no other: exceptions are about what is inside.
+        """
+        ways = []
+        for chain in self.chains:
+            way = tuple(hop for hop in chain if hop.exceptions is None or not hop.exceptions.holds(host, port))
+            if chain and not way:
+                return ((),)
+            ways.append(way)
         return tuple(dict.fromkeys(ways))
 
 
@@ -417,6 +422,7 @@ class Plan:
     servers: tuple[Server, ...]
     log_targets: tuple[LogTarget, ...] = ()
     sources: tuple[str, ...] = field(default=())  # names of the files it came from
+    files: tuple[str, ...] = field(default=())  # and of those, and folders, that these name: certificates, users
 
     def backend(self, name: str) -> Backend | None:
         for backend in self.backends:

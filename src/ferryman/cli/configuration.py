@@ -43,9 +43,13 @@ class Input:
         self.dialect = dialect
         self.overrides = overrides
         self._stdin: bytes | None = None
+        self._kept: list[Source] | None = None
 
-    def load(self) -> Loaded:
-        """Read everything anew. What cannot be read is among the diagnostics."""
+    def load(self, renew: bool = False) -> Loaded:
+        """Read everything anew. What cannot be read is among the diagnostics.
+
+        `renew`: the texts are those of the last time, only the files that they name are read.
+        """
         from ferryman.config.load import Loaded, load, read
         from ferryman.config.source import Document
         from ferryman.errors import ConfigError
@@ -53,10 +57,13 @@ class Input:
         if self._stdin is None and "-" in self.paths:
             self._stdin = sys.stdin.buffer.read()
         try:
-            sources = read(self.paths, io.BytesIO(self._stdin or b""))
+            sources = self._kept if renew and self._kept else read(self.paths, io.BytesIO(self._stdin or b""))
         except ConfigError as error:
             return Loaded(Document("", {}), None, None, error.diagnostics)
-        return load(sources, self.dialect, self.overrides)
+        loaded = load(sources, self.dialect, self.overrides)
+        if loaded.plan is not None:
+            self._kept = list(sources)
+        return loaded
 
     def with_overrides(self, *overrides: Override) -> Input:
         """The same with more values put in place, after those there are."""

@@ -149,7 +149,7 @@ class _Generated:
     def __init__(self, data: dict[str, Any]) -> None:
         self._text = json.dumps(data, indent=2)  # JSON is YAML, too
 
-    def load(self) -> Loaded:
+    def load(self, renew: bool = False) -> Loaded:
         from ferryman.config.load import load
         from ferryman.config.source import Source
 

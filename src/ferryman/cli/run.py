@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Readable(Protocol):
     """A configuration that can be read again."""
 
-    def load(self) -> Loaded: ...
+    def load(self, renew: bool = False) -> Loaded:
+        """`renew`: only the files that its texts name, such as certificates."""
 
 
 def process_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -93,12 +94,12 @@ def serve(plan: Plan, source: Readable, control: str) -> int:
     return supervise(plan, reloader(source), Options(control=control))
 
 
-def reloader(source: Readable) -> Callable[[], LoadResult]:
+def reloader(source: Readable) -> Callable[[bool], LoadResult]:
     """How the supervisor gets the next plan."""
     from ferryman.controlplane.supervisor import LoadResult
 
-    def load() -> LoadResult:
-        loaded = source.load()
+    def load(renew: bool) -> LoadResult:
+        loaded = source.load(renew)
         return LoadResult(loaded.plan, [str(finding) for finding in loaded.diagnostics.found])
 
     return load

@@ -52,6 +52,7 @@ def read_certificates_of(named: Named, report: Report) -> list[Certificate]:
     """All certificates of a file or a folder; [] when there is none of use, which is reported."""
     password = _password(named, report)
     if os.path.isdir(named.file):
+        report.files.add(named.file)
         return _of_folder(named, password, report)
     if not os.path.exists(named.file):
         bundle = [named.file + ending for ending in _BUNDLES if os.path.exists(named.file + ending)]

@@ -47,6 +47,7 @@ def compile_plan(document: Document, configuration: Configuration, diagnostics: 
         servers=tuple(server for backend in backends.values() for server in backend.servers),
         log_targets=targets.all,
         sources=tuple(dict.fromkeys(mark.file for mark in document.marks.values() if mark.file != OVERRIDES)),
+        files=tuple(sorted(report.files)),
     )
 
 

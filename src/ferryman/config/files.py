@@ -35,6 +35,7 @@ def located(name: str, path: Path, report: Report) -> str:
 def read_text(name: str, path: Path, report: Report) -> str | None:
     """The text of a file, or None when it cannot be had."""
     name = located(name, path, report)
+    report.files.add(name)
     try:
         with open(name, "rb") as file:
             raw = file.read(_LARGEST + 1)

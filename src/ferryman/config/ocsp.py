@@ -20,6 +20,7 @@ def read_ocsp(name: str, leaf: x509.Certificate, issuer: x509.Certificate | None
     """The response in DER, or b"" when it is not to be stapled, which is reported. An empty file is no response."""
     from cryptography.x509.ocsp import load_der_ocsp_response
 
+    report.files.add(name)
     try:
         with open(name, "rb") as file:
             raw = file.read(1 << 20)

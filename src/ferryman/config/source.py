@@ -105,6 +105,7 @@ class Report:
 
     document: Document
     diagnostics: Diagnostics
+    files: set[str] = field(default_factory=set)  # that were read because the document names them, and folders
 
     def error(self, path: Path, message: str, hint: str = "") -> None:
         self.diagnostics.error(self.document.mark(path), message, hint)

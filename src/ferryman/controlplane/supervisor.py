@@ -35,13 +35,15 @@ from ferryman.controlplane.serverstate import Admin, ServerState
 from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.tickets import Tickets
+from ferryman.controlplane.watched import Watched
 from ferryman.controlplane.web import WebServer
 from ferryman.dataplane import openssl, privileges
 from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
 
-Loader = Callable[[], "LoadResult"]
+Loader = Callable[[bool], "LoadResult"]
+"""True: the same texts again, only the files that they name are read anew."""
 """Reads the configuration again, for a reload."""
 
 PID_BITS: Final = 22
@@ -98,6 +100,7 @@ class Supervisor:
         self._health = Health(self._server_changed, self._journal.check_result)
         self._resolver = Resolver(self._addresses_changed, self._tell)
         self._tickets = Tickets()
+        self._watched = Watched()
         self._servers: list[WebServer] = []  # the present plan's pages
         self._identity = identity.Identity()
         self._keep: tuple[int, ...] = ()  # what workers keep of root's powers
@@ -212,6 +215,9 @@ class Supervisor:
             self.generations.forget_ended()
             if self._logs.refresh():
                 self.fleet.reopen_logs()
+            if names := self._watched.changed(time.monotonic()):
+                self._journal.notice(f"changed: {', '.join(names)}")
+                await self.reload(renew=True)
             if self._tickets.rotate(self.plan.settings.ticket_rotation):
                 self.fleet.broadcast("tickets", self._tickets.keys)
             self.rates.sample(totals.total(self.plan, self.regions, self.carried), time.monotonic())
@@ -221,14 +227,17 @@ class Supervisor:
 
     # plans
 
-    async def reload(self) -> tuple[bool, list[str]]:
-        """Read the configuration again and follow it. False: the present plan stays, the messages say why."""
+    async def reload(self, renew: bool = False) -> tuple[bool, list[str]]:
+        """Read the configuration again and follow it. False: the present plan stays, the messages say why.
+
+        `renew`: only the files that it names.
+        """
         async with self._reloading:
             if self.stopping:
                 return False, ["ferryman is stopping"]
             systemd.reloading()
             try:
-                ok, messages = await self._reload()
+                ok, messages = await self._reload(renew)
             finally:
                 systemd.notify("READY=1")
             for message in messages:
@@ -236,8 +245,8 @@ class Supervisor:
             self._journal.notice("reloaded" if ok else "not reloaded: the present configuration stays")
             return ok, messages
 
-    async def _reload(self) -> tuple[bool, list[str]]:
-        result = await asyncio.to_thread(self._loader)
+    async def _reload(self, renew: bool) -> tuple[bool, list[str]]:
+        result = await asyncio.to_thread(self._loader, renew)
         if result.plan is None:
             return False, result.messages
         messages = [*result.messages, *_needs_restart(self.plan, result.plan)]
@@ -281,6 +290,7 @@ class Supervisor:
         for backend in plan.backends:
             self._note_backend(backend)
         self.generations.begin(plan, plan.settings.workers)
+        self._watched.follow(plan.files)
         self._health.update(states)
         self._resolver.update(states)
 
