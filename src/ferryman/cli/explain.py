@@ -170,7 +170,7 @@ def explain(
     Nothing is started and no server is asked.
     """
     from ferryman.controlplane.trace import AmbiguousError, Attempt, MisplacedError, trace
-    from ferryman.controlplane.trace_connect import IncompleteError, Wish
+    from ferryman.controlplane.trace_connect import Wish
 
     wish = None
     if target:
@@ -193,8 +193,6 @@ def explain(
         raise click.UsageError(f"{error}; say which with --address") from None
     except MisplacedError as error:
         raise click.UsageError(f"{error}: --target") from None
-    except IncompleteError as error:
-        raise click.UsageError(f"{error}; say what they are with --resolved") from None
     _demand_user(told, user)
     click.echo(json.dumps(_data(told), indent=2, ensure_ascii=False) if as_json else _story(told, loaded.document))
     if told.refused:
@@ -366,6 +364,9 @@ def _end(told: Trace, document: Document) -> list[str]:
 
 def _end_of_wish(told: Trace, explicit: Explicit) -> list[str]:
     lines = []
+    if explicit.depends:
+        lines.append(_heading("depends", f"{explicit.depends}: say what they are with --resolved."))
+        lines.append(f"{'':9}What follows holds if no rule is about them.")
     if explicit.guard and not explicit.refused:
         lines.append(_heading("guard", explicit.guard))
     if explicit.ways and told.attempt.wish is not None:
@@ -419,6 +420,7 @@ def _explicit_data(explicit: Explicit) -> dict[str, Any]:
     return {
         "access": [step._asdict() for step in explicit.access],
         "via": [step._asdict() for step in explicit.via],
+        "depends": explicit.depends or None,
         "ways": [[str(hop) for hop in way] for way in explicit.ways.chains] if explicit.ways else None,
         "guard": explicit.guard or None,
         "tls": [[step._asdict() for step in steps] for steps in explicit.tls],

@@ -83,7 +83,7 @@ class Trace:
 def trace(plan: Plan, attempt: Attempt, down: Collection[tuple[str, str]] = ()) -> Trace:
     """Follow a connection through a plan. `down`: (backend, server) of those that are not up.
 
-    Raises AmbiguousError, MisplacedError, and trace_connect.IncompleteError.
+    Raises AmbiguousError and MisplacedError.
     """
     told = Trace(attempt)
     found = _listener_at(plan, attempt)

@@ -15,10 +15,6 @@ from ferryman.rules.explain import Step
 from ferryman.rules.facts import ABSENT, UNKNOWN, Facts, Hello
 
 
-class IncompleteError(ValueError):
-    """It depends on the addresses of the target's name, which were not given."""
-
-
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a client asks for. `method`: "" in SOCKS5."""
@@ -41,6 +37,7 @@ class Explicit:
 
     access: tuple[Step, ...] = ()
     via: tuple[Step, ...] = ()
+    depends: str = ""  # on what was not given; the rest is as if no rule were about it
     ways: Through | None = None
     guard: str = ""  # what the egress guard has against it, or for it
     tls: list[tuple[Step, ...]] = field(default_factory=list)  # for each step that is come to
@@ -50,16 +47,17 @@ class Explicit:
 
 
 def follow(connect: Connect, wish: Wish, facts: Facts, hello: Hello | None) -> Explicit:
-    """The decisions in the order of explicit.admit and bump. Raises IncompleteError."""
+    """The decisions in the order of explicit.admit and bump."""
     told = Explicit()
     if wish.protocol not in connect.protocols:
         told.status, told.refused = 405, f"{wish.protocol} is not taken here; it takes {', '.join(connect.protocols)}"
         return told
     _fill(facts, connect, wish)
-    told.access = explain.access(connect.access, facts)
     verdict = access.access(connect.access, facts)
     if verdict.kind is Kind.RESOLVE:
-        raise IncompleteError(f"the rule at {verdict.where} looks at the addresses of {wish.host}")
+        _suppose(told, wish, facts, f"the rule at {verdict.where}")
+        verdict = access.access(connect.access, facts)
+    told.access = explain.access(connect.access, facts)
     if verdict.kind is not Kind.ALLOW:
         told.status = 407 if verdict.kind is Kind.CHALLENGE else 403
         told.refused = verdict.reason
@@ -85,13 +83,23 @@ def _fill(facts: Facts, connect: Connect, wish: Wish) -> None:
         return
 
 
+def _suppose(told: Explicit, wish: Wish, facts: Facts, who: str) -> None:
+    """That the target's name has no address that a rule is about."""
+    told.depends = f"on the addresses of {wish.host}, which {who} looks at"
+    facts.target_addresses = ABSENT
+
+
 def _choose(told: Explicit, connect: Connect, wish: Wish, facts: Facts) -> None:
     """The ways out, and what the guard says of the direct one."""
-    told.via = explain.via(connect.via, facts)
     through = access.via(connect.via, facts)
     if through is UNKNOWN:
-        raise IncompleteError(f"a rule of `via` looks at the addresses of {wish.host}")
-    told.ways = Through(((),) if through is None else through.chains_for(wish.host, wish.port))
+        _suppose(told, wish, facts, "a rule of `via`")
+        through = access.via(connect.via, facts)
+    told.via = explain.via(connect.via, facts)
+    if isinstance(through, Through):
+        told.ways = Through(through.chains_for(wish.host, wish.port))
+    else:
+        told.ways = Through(((),))
     if not connect.egress_guard:
         return
     if connect.egress_names is not None and connect.egress_names.matches(wish.host):
@@ -100,7 +108,7 @@ def _choose(told: Explicit, connect: Connect, wish: Wish, facts: Facts) -> None:
         against, address = egress.prohibited_name(wish.host)
         told.guard = "" if connect.egress_networks.hold(address) else against
         told.refused = f"{wish.host} is {told.guard} (egress guard)" if told.guard else ""
-    elif facts.target_addresses is UNKNOWN:
+    elif facts.target_addresses in (UNKNOWN, ABSENT):
         told.guard = f"depends on the addresses of {wish.host}"
     elif isinstance(facts.target_addresses, tuple):
         _guard(told, connect, wish, facts.target_addresses)

@@ -180,6 +180,17 @@ def test_the_story_of_an_explicit_proxy(ferryman: Ferryman, write: Write) -> Non
     assert "hush" not in text
 
 
+def test_what_depends_on_addresses_is_said_to(ferryman: Ferryman, write: Write) -> None:
+    arguments = ("--client", "127.0.0.1", "--port", "3128", "--target", "www.example.org:443")
+    path = write(EXPLICIT)
+    result = ferryman("explain", path, *arguments)
+    assert result.exit_code == 0
+    said = f"depends  on the addresses of www.example.org, which the rule at {path}:6 looks at: "
+    assert f"{said}say what they are with --resolved." in result.stdout
+    assert "target   www.example.org:443, through http://proxy:3128, else directly" in result.stdout
+    assert json.loads(ferryman("explain", path, *arguments, "--json").stdout)["explicit"]["depends"]
+
+
 def test_an_explicit_proxy_refuses(ferryman: Ferryman, write: Write) -> None:
     path = write(EXPLICIT)
     result = ferryman("explain", path, *WISH, "a.example:25")
@@ -199,8 +210,6 @@ def test_an_explicit_proxy_refuses(ferryman: Ferryman, write: Write) -> None:
         (("--port", "3128"), "the clients of listener out say where they want to go"),
         (("--port", "80", "--target", "a:1"), "the clients of listener web do not say where they want to go"),
         (("--port", "3128", "--target", "a"), "no port"),
-        (("--port", "3128", "--target", "a:443"), "say what they are with --resolved"),
-        (("--port", "3128", "--target", "a:443", "--user", "x"), "--resolved"),
         (("--port", "3128", "--user", "x"), "need a --target"),
         (("--port", "3128", "--target", "a:443", "--resolved", "b"), "is not an address"),
         (("--port", "3128", "--target", "a:443", "--resolved", "192.0.2.1", "--user", "x"), "there are no users"),

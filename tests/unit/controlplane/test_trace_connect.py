@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ferryman.controlplane.trace_connect import Explicit, IncompleteError, Wish, follow
+from ferryman.controlplane.trace_connect import Explicit, Wish, follow
 from ferryman.plan import Address, Bump, Connect, Hop, Through, Via
 from ferryman.rules.access import Access, TlsRule
 from ferryman.rules.condition import Condition, Test
@@ -63,11 +63,15 @@ def test_protocols() -> None:
     assert told(only, Wish("a.example", 80, method="")).refused == "socks5 is not taken here; it takes connect"
 
 
-def test_addresses_may_be_needed() -> None:
-    with pytest.raises(IncompleteError, match="f:1 looks at the addresses of www"):
-        told(Connect(access=(Access(INSIDE, "f:1", False), Access(None, "f:2", True))))
-    with pytest.raises(IncompleteError, match="`via` looks at the addresses"):
-        told(Connect(via=(Via(INSIDE, "f:1", Through(((),))),)))
+def test_it_may_depend_on_addresses() -> None:
+    found = told(Connect(access=(Access(INSIDE, "f:1", False), Access(None, "f:2", True))))
+    assert found.depends == "on the addresses of www.example.org, which the rule at f:1 looks at"
+    assert (found.status, [step.outcome for step in found.access]) == (200, ["did not hold", "held", "not reached"])
+    assert found.guard == "depends on the addresses of www.example.org"
+    assert told(Connect(access=(Access(INSIDE, "f:1", True),))).refused == "no access rule allows it"
+    found = told(Connect(via=(Via(INSIDE, "f:1", Through(((PROXY,),))),)))
+    assert found.depends == "on the addresses of www.example.org, which a rule of `via` looks at"
+    assert str(found.ways) == "directly"
     given = Wish("www.example.org", 443, addresses=("10.0.0.1",))
     assert told(Connect(access=(Access(INSIDE, "f:1", False),)), given).refused == "refused by the rule at f:1"
     assert told(Connect(access=(Access(INSIDE, "f:1", True),)), Wish("10.0.0.9", 443)).status == 200
