@@ -52,6 +52,9 @@ def test_exceptions_leave_a_proxy_out() -> None:
     assert found.chains_for("x.internal", 443) == ((B,), ())
     alone = through("[{url: 'http://a:3128', except: 10.0.0.0/8}, direct]")
     assert alone.chains_for("10.1.2.3", 443) == ((),)
+    others = through("['socks5://[fd00::1]:1080', {url: 'http://a:3128', except: 10.0.0.0/8}, 'http://b:1']")
+    assert others.chains_for("10.1.2.3", 443) == ((),), "directly, and by no other proxy either"
+    assert len(others.chains_for("11.1.2.3", 443)) == 3
 
 
 @pytest.mark.parametrize(
