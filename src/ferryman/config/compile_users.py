@@ -42,6 +42,11 @@ def compile_users(settings: ConnectSettings, path: Path, report: Report) -> User
                     report.error((*at, user), f"{user}: {problem}")
     if not found:
         report.warning(at, "there are no users: nobody can log in", "add one, or remove `users`")
+    unsalted = [user for user, secret in found.items() if secret.startswith("{SHA}")]
+    if unsalted:
+        others = f" and {len(unsalted) - 1} others" if len(unsalted) > 1 else ""
+        message = f"the password of {unsalted[0]}{others} is kept as SHA-1 without salt, which is soon guessed"
+        report.warning(at, message, "make a new hash with `htpasswd -B`")
     if not settings.users_ignore_case:
         return tuple(found.items())
     for user in found:

@@ -48,7 +48,8 @@ def _entry(text: str) -> tuple[int, Networks | Matcher]:
     if ported and not 1 <= port <= 65535:
         raise ValueError(f'there is no port {port}, as in "{text}"')
     if host.startswith("[") or ":" in host:
-        return port, Networks.of([network(host.removeprefix("[").removesuffix("]"))])
+        inside, _, mask = host.removeprefix("[").partition("]")  # [2001:db8::]/32 and [2001:db8::/32] are one
+        return port, Networks.of([network(inside + mask)])
     if re.match(r"[0-9.]+(?:/|\Z)", host):
         return port, Networks.of([network(host)])
     name = "*" + host if host.startswith(".") else host

@@ -18,14 +18,17 @@ def basic_credentials(value: str) -> tuple[str, str] | None:
     """User and password of an Authorization or Proxy-Authorization value; None: they are not, or not acceptable.
 
     The scheme is compared without case (stunnel sends `basic`). The password begins after the first colon and may hold
-    more. Base64 must be exact. What is not UTF-8 is taken for Latin-1. Refused: control bytes (section 2), an empty
-    user, and an empty password, which is what a client sends that was told none.
+    more. Base64 must be exact, but the `=` at its end may be missing. What is not UTF-8 is taken for Latin-1. Refused:
+    control bytes (section 2), an empty user, and an empty password, which is what a client sends that was told none.
     """
     match = _VALUE.fullmatch(value)
     if match is None:
         return None
+    text = match[1]
+    if not text.endswith("="):
+        text += "=" * (-len(text) % 4)
     try:
-        raw = binascii.a2b_base64(match[1], strict_mode=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         return None
     try:

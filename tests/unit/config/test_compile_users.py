@@ -53,6 +53,16 @@ def test_a_hash_that_is_wrong() -> None:
     assert second == "error: 'b:b' cannot be a user's name; choose one without a colon"
 
 
+def test_hashes_without_salt(file: Path) -> None:
+    unsalted = "{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs="
+    message = "is kept as SHA-1 without salt, which is soon guessed; make a new hash with `htpasswd -B`"
+    found = with_connect(f"users: {{alice: '{HASH}', bob: '{unsalted}'}}, {KNOWN}")
+    assert said(found) == [f"warning: the password of bob {message}"]
+    assert found.plan is not None
+    file.write_text(f"alice:{unsalted}\nbob:{unsalted}\ncarol:{unsalted}\n")
+    assert said(with_connect(f"users: {file}, {KNOWN}")) == [f"warning: the password of alice and 2 others {message}"]
+
+
 def test_nobody(file: Path) -> None:
     file.write_text("")
     found = with_connect(f"users: {file}")

@@ -23,6 +23,8 @@ def encoded(credentials: bytes) -> str:
         (f"BASIC   {encoded(b'alice:secret')}", "alice", "secret"),
         (f"Basic {encoded(b'alice:se:cr:et')}", "alice", "se:cr:et"),
         (f"Basic {encoded(b'alice::')}", "alice", ":"),
+        (f"Basic {encoded(b'alice:x').rstrip('=')}", "alice", "x"),
+        (f"Basic {encoded(b'alice:xy').rstrip('=')}", "alice", "xy"),
         (f"Basic {encoded('älice:schlüssel'.encode())}", "älice", "schlüssel"),
         (f"Basic {encoded('älice:schlüssel'.encode('latin-1'))}", "älice", "schlüssel"),
         (f"Basic {encoded(b'a b: c ')}", "a b", " c "),
