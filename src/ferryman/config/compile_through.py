@@ -21,7 +21,9 @@ def compile_through(ways: list[list[HopSettings]], path: Path, report: Report) -
         chains.append(tuple(hops))
     for number, chain in enumerate(chains):
         if chain in chains[:number]:
-            report.warning(place_of_hop(path, number, 0, report), "this way is already in the list", "remove one of them")
+            report.warning(
+                place_of_hop(path, number, 0, report), "this way is already in the list", "remove one of them"
+            )
     return Through(tuple(chains))
 
 

@@ -22,7 +22,7 @@ from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import HANGUP, IN
 from ferryman.dataplane.questions import Unanswered
 from ferryman.dataplane.record import Ask
-from ferryman.dataplane.refusal import Refusal, unsecured, denied
+from ferryman.dataplane.refusal import Refusal, denied, unsecured
 from ferryman.dataplane.stream import LONGEST, ClientStream, Gone, Stream, TimeUp
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Bump, Connect

@@ -92,7 +92,6 @@ class Networks:
             return _within(self.four, number & 0xFFFFFFFF)
         return number >> 112 == 0x2002 and _within(self.four, number >> 80 & 0xFFFFFFFF)
 
-
     def lists(self, address: str) -> bool:
         """Is this numeric address one of them by itself, not as one among others?"""
         table, family = (self.six, AF_INET6) if ":" in address else (self.four, AF_INET)
