@@ -96,6 +96,14 @@ class _Collector(Collector):
         yield from _backends(backends)
         yield from _counted("haproxy_server_", (*_SESSIONS, *_SERVING), servers)
         yield from _servers(servers)
+        yield _family(
+            "ferryman_certificate_expiry_timestamp_seconds",
+            "When a certificate that clients are shown expires, seconds since the epoch",
+            [
+                ({"proxy": row.listener, "file": row.file, "name": row.names[0] if row.names else ""}, row.not_after)
+                for row in self.snapshot.certificates
+            ],
+        )
         yield from _counted("ferryman_listener_", (*_OWN, *_OWN_LISTENER), listeners)
         yield from _counted("ferryman_backend_", _OWN, backends)
         yield from _counted("ferryman_server_", _OWN, servers)

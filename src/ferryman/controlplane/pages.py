@@ -164,6 +164,7 @@ class _Site:
             everything,
             listeners=tuple(row for row in everything.listeners if in_scope(row.name)),
             backends=tuple(row for row in everything.backends if in_scope(row.name)),
+            certificates=tuple(row for row in everything.certificates if in_scope(row.listener)),
         )
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ferryman.controlplane import totals
+from ferryman.controlplane import expiry, totals
 from ferryman.controlplane.backendstate import BackendState, usable
+from ferryman.controlplane.expiry import CertificateRow
 from ferryman.controlplane.rates import Rate, Rates
 from ferryman.controlplane.serverstate import ServerState
 from ferryman.controlplane.totals import PROCESS, Key, Totals
@@ -176,6 +177,7 @@ class Snapshot:
     process: ProcessRow
     listeners: tuple[ListenerRow, ...]
     backends: tuple[BackendRow, ...]
+    certificates: tuple[CertificateRow, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -207,7 +209,7 @@ class _Photographer:
     def snapshot(self) -> Snapshot:
         listeners = tuple(self.listener(listener) for listener in self.plan.listeners)
         backends = tuple(self.backend(backend) for backend in self.plan.backends)
-        return Snapshot(self.now, self.process(listeners), listeners, backends)
+        return Snapshot(self.now, self.process(listeners), listeners, backends, expiry.rows(self.plan, self.now))
 
     def counts(self, key: Key) -> Counts:
         return Counts(*self.totals[key])

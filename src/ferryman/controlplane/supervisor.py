@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import ferryman
-from ferryman.controlplane import control, identity, sockets, systemd, totals
+from ferryman.controlplane import control, expiry, identity, sockets, systemd, totals
 from ferryman.controlplane.answers import Answers
 from ferryman.controlplane.backendstate import BackendState, usable
 from ferryman.controlplane.fleet import Fleet
@@ -100,6 +100,7 @@ class Supervisor:
         self._health = Health(self._server_changed, self._journal.check_result)
         self._resolver = Resolver(self._addresses_changed, self._tell)
         self._tickets = Tickets()
+        self._warnings = expiry.Warnings()
         self._watched = Watched()
         self._servers: list[WebServer] = []  # the present plan's pages
         self._identity = identity.Identity()
@@ -218,6 +219,8 @@ class Supervisor:
             if names := self._watched.changed(time.monotonic()):
                 self._journal.notice(f"changed: {', '.join(names)}")
                 await self.reload(renew=True)
+            for text in self._warnings.due(self.plan, time.time()):
+                self._journal.warning(text)
             if self._tickets.rotate(self.plan.settings.ticket_rotation):
                 self.fleet.broadcast("tickets", self._tickets.keys)
             self.rates.sample(totals.total(self.plan, self.regions, self.carried), time.monotonic())
