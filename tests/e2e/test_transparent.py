@@ -15,8 +15,6 @@ import pytest
 from ferry import Ferry, until
 from namespaces import CLIENT, ROUTER, SITE, Network, demand
 
-pytestmark = pytest.mark.twin
-
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "transparent.md"
 NOBODY = 65534
 CAP_NET_RAW = 1 << 13
@@ -104,79 +102,77 @@ def packets(shown: str, what: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.twin
 def test_tproxy_in_and_the_client_s_address_out(
-    network: Network, site: Listening, ferry: Ferry, ruled: Callable[..., str], version: int
+    network: Network, site: Listening, ferry: Ferry, ruled: Callable[..., str]
 ) -> None:
-    file = str(ferry.file)
-    assert ruled("setup", "--ports", "443", "--apply", file) == "installed\n"
-    assert ruled("setup", "--ports", "443", "--apply", file) == "it was installed already\n"
-    before = len(ferry.lines())
-    seen, near = talk(network, site[version, 443], SITE[version], 443)
-    assert seen == CLIENT[version], "the server sees the client"
-    assert near == SITE[version], "the client sees the server"
-    line = until(lambda: ferry.lines()[before:], "the log line")[0]
-    shown = f"[{SITE[version]}]" if version == 6 else SITE[version]
-    assert line["original"] == line["local"] == f"{shown}:443"
-    assert line["client"].rpartition(":")[0].strip("[]") == CLIENT[version]
-    assert line["backend"] == f"site{version}"
-    counted = ruled("show", "--ports", "443", file)
-    assert "all is as it should be" in counted
-    assert packets(counted, f"tproxy ipv{version} to web") >= 1, "the client's SYN"
-    assert packets(counted, "connections that ferryman has") >= 4, "what followed, and the server's answers"
-    assert packets(counted, f"tproxy ipv{10 - version} to web") == 0
+    arguments = ("--ports", "443", str(ferry.file))
+    assert ruled("setup", *arguments, "--apply") == "installed\n"
+    assert ruled("setup", *arguments, "--apply") == "it was installed already\n"
+    for version in (4, 6):
+        before = len(ferry.lines())
+        seen, near = talk(network, site[version, 443], SITE[version], 443)
+        assert seen == CLIENT[version], "the server sees the client"
+        assert near == SITE[version], "the client sees the server"
+        line = until(lambda before=before: ferry.lines()[before:], "the log line")[0]  # type: ignore[misc]
+        shown = f"[{SITE[version]}]" if version == 6 else SITE[version]
+        assert line["original"] == line["local"] == f"{shown}:443"
+        assert line["client"].rpartition(":")[0].strip("[]") == CLIENT[version]
+        assert line["backend"] == f"site{version}"
+        counted = ruled("show", *arguments)
+        assert "all is as it should be" in counted
+        assert packets(counted, f"tproxy ipv{version} to web") >= 1, "the client's SYN"
+        assert packets(counted, "connections that ferryman has") >= 4, "what followed, and the server's answers"
+        if version == 4:
+            assert packets(counted, "tproxy ipv6 to web") == 0
 
 
-@pytest.mark.parametrize("version", [4, 6])
 def test_what_is_not_to_be_intercepted_is_forwarded(
-    network: Network, site: Listening, ferry: Ferry, ruled: Callable[..., str], version: int
+    network: Network, site: Listening, ferry: Ferry, ruled: Callable[..., str]
 ) -> None:
     before = len(ferry.lines())
-    ruled("setup", "--ports", "443", "--apply", str(ferry.file))
-    assert talk(network, site[version, 22], SITE[version], 22)[0] == CLIENT[version]
-    ruled(
-        "setup", "--ports", "443", "--except", f"{SITE[4]}/32", "--except", f"{SITE[6]}/128", "--apply", str(ferry.file)
-    )
-    assert talk(network, site[version, 443], SITE[version], 443)[0] == CLIENT[version]
-    ruled("setup", "--ports", "443", "--interface", "wan", "--apply", str(ferry.file))
-    assert talk(network, site[version, 443], SITE[version], 443)[0] == CLIENT[version]
+    setup = ("setup", "--ports", "443", "--apply", str(ferry.file))
+    spared = ("--except", f"{SITE[4]}/32", "--except", f"{SITE[6]}/128")
+    for options, port in (((), 22), (spared, 443), (("--interface", "wan"), 443)):
+        ruled(*setup, *options)
+        for version in (4, 6):
+            assert talk(network, site[version, port], SITE[version], port)[0] == CLIENT[version]
     assert ferry.lines()[before:] == [], "ferryman saw none of it"
 
 
-@pytest.mark.parametrize("version", [4, 6])
 def test_who_calls_the_listener_itself_is_led_nowhere(
-    network: Network, ferry: Ferry, ruled: Callable[..., str], version: int
+    network: Network, ferry: Ferry, ruled: Callable[..., str]
 ) -> None:
     ruled("setup", "--ports", "443", "--apply", str(ferry.file))
-    before = len(ferry.lines())
-    with network.connect(ROUTER[version], 8443) as client:
-        assert client.recv(1) == b""
-    line = until(lambda: ferry.lines()[before:], "the log line")[0]
-    assert "original" not in line
-    assert line["backend"] is None
+    for version in (4, 6):
+        before = len(ferry.lines())
+        with network.connect(ROUTER[version], 8443) as client:
+            assert client.recv(1) == b""
+        line = until(lambda before=before: ferry.lines()[before:], "the log line")[0]  # type: ignore[misc]
+        assert "original" not in line
+        assert line["backend"] is None
 
 
-@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.twin
 def test_redirect_in(
-    network: Network,
-    site: Listening,
-    run_ferry: Callable[..., Ferry],
-    ruled: Callable[..., str],
-    version: int,
+    network: Network, site: Listening, run_ferry: Callable[..., Ferry], ruled: Callable[..., str]
 ) -> None:
     ferry = run_ferry(redirecting(), prefix=("ip", "netns", "exec", network.router))
     assert ruled("setup", "--ports", "80", "--apply", str(ferry.file)) == "installed\n"
-    seen, near = talk(network, site[version, 80], SITE[version], 80)
-    assert seen == {4: "10.81.2.1", 6: "fd81:2::1"}[version], "the server sees the router"
-    assert near == SITE[version], "the client sees the server"
-    line = ferry.line()
-    assert line["original"].rpartition(":")[0].strip("[]") == SITE[version]
-    assert line["original"].endswith(":80")
-    assert line["local"].endswith(":8080")
-    assert packets(ruled("show", "--ports", "80", str(ferry.file)), f"redirect ipv{version} to web") == 1
-    with network.connect(ROUTER[version], 8080) as client:
-        assert client.recv(1) == b""
+    for version, router in ((4, "10.81.2.1"), (6, "fd81:2::1")):
+        before = len(ferry.lines())
+        seen, near = talk(network, site[version, 80], SITE[version], 80)
+        assert seen == router, "the server sees the router"
+        assert near == SITE[version], "the client sees the server"
+        line = until(lambda before=before: ferry.lines()[before:], "the log line")[0]  # type: ignore[misc]
+        assert line["original"].rpartition(":")[0].strip("[]") == SITE[version]
+        assert line["original"].endswith(":80")
+        assert line["local"].endswith(":8080")
+        with network.connect(ROUTER[version], 8080) as client:
+            assert client.recv(1) == b""
     assert "original" not in ferry.line(lambda line: line["backend"] is None)
+    shown = ruled("show", "--ports", "80", str(ferry.file))
+    assert packets(shown, "redirect ipv4 to web") == packets(shown, "redirect ipv6 to web") == 1
 
 
 def test_workers_keep_the_one_right_that_they_need(ferry: Ferry) -> None:
