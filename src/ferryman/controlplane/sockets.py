@@ -6,6 +6,7 @@ when their address fits. Accepts nothing.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -217,3 +218,32 @@ def why(error: OSError, address: Address) -> str:
     if address.family == "unix" and error.errno == errno.ENOENT:
         return "its folder does not exist"
     return error.strerror or str(error)
+
+
+@contextlib.contextmanager
+def private(path: str) -> Iterator[socket.socket]:
+    """A listening Unix socket that only its owner may use, for the control API. Raises StartError."""
+    folder = os.path.dirname(path) or "."
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if os.stat(folder).st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
+            raise OSError(errno.EACCES, f"the folder {folder} belongs to somebody else")
+        remove_stale(path)
+        mask = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(mask)
+        sock.listen()
+    except OSError as error:
+        sock.close()
+        taken = "another ferryman may be running, " if error.errno == errno.EADDRINUSE else ""
+        hint = f"{taken}--control PATH names another"
+        raise StartError(f"control socket {path}: {error.strerror or error}; {hint}") from None
+    try:
+        yield sock
+    finally:
+        sock.close()
+        with contextlib.suppress(OSError):
+            os.unlink(path)

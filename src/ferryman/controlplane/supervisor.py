@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import resource
 import signal
@@ -131,7 +130,7 @@ class Supervisor:
         cleanup.callback(self.sockets.close)
         self._logs.follow(self.plan.log_targets)
         control_path = self._options.control or settings.control or control.default_path()
-        control_socket = cleanup.enter_context(_unix_listener(control_path))
+        control_socket = cleanup.enter_context(sockets.private(control_path))
         await self._serve_runtime()
         if settings.pidfile:
             cleanup.enter_context(_pidfile(settings.pidfile))
@@ -456,35 +455,6 @@ def _raise_descriptor_limit() -> None:
     """Two descriptors per connection, more for pipes: take what the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextlib.contextmanager
-def _unix_listener(path: str) -> Iterator[socket.socket]:
-    """A listening socket that only its owner may use. Raises StartError."""
-    folder = os.path.dirname(path) or "."
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        if os.stat(folder).st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
-            raise OSError(errno.EACCES, f"the folder {folder} belongs to somebody else")
-        sockets.remove_stale(path)
-        mask = os.umask(0o177)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(mask)
-        sock.listen()
-    except OSError as error:
-        sock.close()
-        taken = "another ferryman may be running, " if error.errno == errno.EADDRINUSE else ""
-        hint = f"{taken}--control PATH names another"
-        raise StartError(f"control socket {path}: {error.strerror or error}; {hint}") from None
-    try:
-        yield sock
-    finally:
-        sock.close()
-        with contextlib.suppress(OSError):
-            os.unlink(path)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import pytest
 from plans import listener, make_plan, server
 
 from ferryman.controlplane import sockets
-from ferryman.controlplane.sockets import Sockets, addresses, from_systemd, wanted
+from ferryman.controlplane.sockets import Sockets, addresses, from_systemd, private, wanted
 from ferryman.errors import StartError
 from ferryman.plan import Address, Listener, Plan
 
@@ -282,3 +282,19 @@ def test_what_systemd_passes_is_known_by_its_address(tmp_path: Path) -> None:
 )
 def test_what_was_not_meant_for_us_is_left_alone(environment: dict[str, str]) -> None:
     assert from_systemd(environment) == {}
+
+
+def test_a_control_socket_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with private("c.sock"):
+        assert (tmp_path / "c.sock").is_socket()
+        with pytest.raises(StartError, match=r"in use; another ferryman may be running"), private("c.sock"):
+            pass
+
+
+def test_a_control_socket_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError) as caught, private(f"{tmp_path}/file/c.sock"):
+        pass
+    assert "another ferryman" not in str(caught.value)
+    assert "--control PATH" in str(caught.value)
