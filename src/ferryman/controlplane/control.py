@@ -49,6 +49,15 @@ def default_path() -> str:
     return os.path.join(folder, "ferryman-control.sock")
 
 
+def _plain(snapshot: Snapshot) -> dict[str, Any]:
+    """All of it but for what the plan says of servers, which has private keys among it."""
+    told = dataclasses.asdict(snapshot)
+    for backend in told["backends"]:
+        for server in backend["servers"]:
+            del server["state"]["server"]
+    return told
+
+
 def control_app(controlled: Controlled) -> Starlette:
     """The application that the supervisor serves on its control socket."""
     from starlette.applications import Starlette
@@ -57,7 +66,7 @@ def control_app(controlled: Controlled) -> Starlette:
     from starlette.routing import Route
 
     async def status(request: Request) -> JSONResponse:
-        return JSONResponse(dataclasses.asdict(controlled.snapshot()))
+        return JSONResponse(_plain(controlled.snapshot()))
 
     async def reload(request: Request) -> JSONResponse:
         ok, messages = await controlled.reload()

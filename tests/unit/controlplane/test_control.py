@@ -70,6 +70,12 @@ def client(supervisor: Supervisor, tmp_path: Path) -> Iterator[Client]:
     sock.close()
 
 
+def test_status_tells_nothing_of_what_the_plan_has_of_a_server(client: Client) -> None:
+    rows = [server for backend in client.status()["backends"] for server in backend["servers"]]
+    assert rows
+    assert [row["state"].get("server") for row in rows] == [None] * len(rows), "there are private keys in it"
+
+
 def test_status_is_the_snapshot_as_plain_data(client: Client) -> None:
     status = client.status()
     assert [row["name"] for row in status["listeners"]] == ["web", "both", "stats"]
