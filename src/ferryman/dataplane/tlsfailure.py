@@ -89,5 +89,15 @@ def _alert(reason: str) -> str:
 def words(error: ssl.SSLError) -> str:
     """OpenSSL's reason, readable."""
     reason = getattr(error, "reason", None)  # not every SSLError has one
-    text = reason or error.strerror or (error.args[-1] if error.args else "failed")
-    return str(text).replace("_", " ").lower()
+    text = str(reason or error.strerror or (error.args[-1] if error.args else "failed"))
+    if "(_ssl.c:" in text:  # where in the ssl module it was found out, and hardly anything else
+        return "OpenSSL does not say why"
+    return text.replace("_", " ").lower()
+
+
+def amidst(error: ssl.SSLError) -> str:
+    """Why there is no TLS any more, after the handshake."""
+    if is_cut(error):
+        return "ended in the middle of TLS"
+    alert = _alert(error.reason or "")
+    return f"it sent the TLS alert {alert}" if alert else f"TLS: {words(error)}"

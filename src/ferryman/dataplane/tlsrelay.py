@@ -35,7 +35,7 @@ from ferryman.dataplane.contexts import Borrowing
 from ferryman.dataplane.loop import EDGE, OUT, Handler
 from ferryman.dataplane.record import How, Record
 from ferryman.dataplane.relay import Carrier, End, Tunnel
-from ferryman.dataplane.tlsfailure import is_cut
+from ferryman.dataplane.tlsfailure import amidst
 
 if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
@@ -376,10 +376,8 @@ def _descriptor(side: ssl.SSLSocket | int) -> int:
 
 def _words(error: OSError) -> str | int:
     """For End._broken: what OpenSSL says, or the system's errno."""
-    if is_cut(error):
-        return "ended in the middle of TLS"
     if isinstance(error, ssl.SSLError):
-        return "TLS: " + (error.reason or "broken").replace("_", " ").lower()
+        return amidst(error)
     return error.errno or 0
 
 

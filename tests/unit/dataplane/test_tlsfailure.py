@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from ferryman.dataplane.tlsfailure import is_cut, told_by, words
+from ferryman.dataplane.tlsfailure import amidst, is_cut, told_by, words
 
 
 def raised(reason: str) -> ssl.SSLError:
@@ -48,3 +48,19 @@ def test_errors_of_the_system() -> None:
 def test_an_error_without_a_reason() -> None:
     assert words(ssl.SSLError("No cipher can be selected.")) == "no cipher can be selected."
     assert not is_cut(ssl.SSLError("No cipher can be selected."))
+
+
+def test_places_in_the_ssl_module_are_not_shown() -> None:
+    assert words(ssl.SSLError(1, "[SSL] internal error (_ssl.c:992)")) == "OpenSSL does not say why"
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "it sent the TLS alert handshake failure"),
+        ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "TLS: decryption failed or bad record mac"),
+        ("UNEXPECTED_EOF_WHILE_READING", "ended in the middle of TLS"),
+    ],
+)
+def test_after_the_handshake(reason: str, text: str) -> None:
+    assert amidst(raised(reason)) == text
