@@ -23,6 +23,8 @@ SECTIONS = {
     "BackendSettings": "backends.NAME",
     "ServerSettings": "servers",
     "CheckSettings": "check",
+    "HttpCheckSettings": "check.http",
+    "StepSettings": "check.steps",
     "ReceiveProxySettings": "proxy_protocol",
     "SendProxySettings": "send_proxy",
     "OriginSettings": "source",

@@ -39,20 +39,6 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """How a server's health is found out: a TCP connect within `timeout`, every `interval`."""
-
-    interval: float = 2.0
-    fast_interval: float | None = None  # while going up or down; None: `interval`
-    down_interval: float | None = None  # while down; None: `interval`
-    rise: int = 2
-    fall: int = 3
-    timeout: float = 2.0  # for the connection to stand
-    address: Address | None = None  # None: the server's own
-    send_proxy: int = 0  # the PROXY header it sends, of version 1 or 2; 0: none
-
-
-@dataclass(frozen=True, slots=True)
 class ReceiveProxy:
     """Clients of a listener send a PROXY header first."""
 
@@ -175,6 +161,50 @@ class Through:
                 return ((),)
             ways.append(way)
         return tuple(dict.fromkeys(ways))
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A step of a check: these bytes are said."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A step of a check: the answer contains this. `regex`: it is a regular expression (re) for bytes."""
+
+    pattern: bytes
+    regex: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectStatus:
+    """A step of a check: the answer is HTTP/1 with a status in one of these ranges, both ends included."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+
+Step = Send | Expect | ExpectStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How a server's health is found out, every `interval`: a connection, then TLS, then what is said in it."""
+
+    interval: float = 2.0
+    fast_interval: float | None = None  # while going up or down; None: `interval`
+    down_interval: float | None = None  # while down; None: `interval`
+    rise: int = 2
+    fall: int = 3
+    timeout: float = 2.0  # for the connection to stand
+    answer_timeout: float | None = None  # for all that follows; None: `timeout` is for everything
+    address: Address | None = None  # None: the server's own
+    via: Through | None = None  # other proxies on the way
+    send_proxy: int = 0  # the PROXY header it sends, of version 1 or 2; 0: none
+    tls: TlsConnect | None = None
+    hello: bool = False  # with `tls`: any answer to a hello will do, there is no handshake
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

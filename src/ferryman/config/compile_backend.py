@@ -5,27 +5,31 @@ Called by config.compile.
 
 from __future__ import annotations
 
+from ferryman.config.compile_check import compile_check
 from ferryman.config.compile_destination import compile_destination
 from ferryman.config.compile_origin import compile_source
 from ferryman.config.compile_proxy import compile_send_proxy
 from ferryman.config.compile_rules import compile_routes, compile_tests, refuse_target_facts, warn_of_unreachable
 from ferryman.config.compile_through import compile_through
 from ferryman.config.compile_tlsconnect import compile_tls_connect
-from ferryman.config.model import BackendSettings, CheckSettings, ServerSettings, parse_balance
+from ferryman.config.model import BackendSettings, ServerSettings, parse_balance
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
-from ferryman.plan import Address, Backend, Check, SendProxy, Server, Through
+from ferryman.plan import Address, Backend, Server, Through
 
 
 def compile_backend(
     settings: BackendSettings, name: str, path: Path, id: int, first_server: int, report: Report
 ) -> Backend:
     """`path` is where the backend stands, `first_server` the id of its first server."""
+    via = compile_through(settings.via, (*path, "via"), report) if settings.via is not None else None
     servers = tuple(
-        _server(server, settings, name, (*path, "servers", number), first_server + number, report)
+        _server(server, settings, via, name, (*path, "servers", number), first_server + number, report)
         for number, server in enumerate(settings.servers)
     )
     _refuse_same_names(servers, path, report)
+    if via is not None:
+        _refuse_local(servers, path, report)
     if not servers and settings.destination is None:
         report.warning(path, f"backend {name} has no servers: connections to it are refused", "add `servers:`")
     rules_path = (*path, "server_rules")
@@ -40,7 +44,6 @@ def compile_backend(
     refuse_target_facts(server_rules, rules_path, report)
     algorithm, draws = parse_balance(settings.balance)
     queue_timeout = settings.connect_timeout if settings.queue_timeout is None else settings.queue_timeout
-    via = _via(settings, servers, path, report)
     return Backend(
         id=id,
         name=name,
@@ -79,21 +82,21 @@ def _unnamed(settings: BackendSettings, name: str, id: int, path: Path, report: 
     )
 
 
-def _via(settings: BackendSettings, servers: tuple[Server, ...], path: Path, report: Report) -> Through | None:
-    if settings.via is None:
-        return None
+def _refuse_local(servers: tuple[Server, ...], path: Path, report: Report) -> None:
     for number, server in enumerate(servers):
         if server.address.family in ("unix", "abstract"):
             message = f"no proxy leads to {server.address}, which is on this machine"
             report.error((*path, "servers", number), message, "move it to a backend without `via`")
-        if server.check is not None and server.check.address is None:
-            message = f"health checks connect to {server.address} directly, not through `via`"
-            report.warning((*path, "servers", number), message, "leave them out, or check the proxy: `address:`")
-    return compile_through(settings.via, (*path, "via"), report)
 
 
 def _server(
-    settings: ServerSettings, backend: BackendSettings, backend_name: str, path: Path, id: int, report: Report
+    settings: ServerSettings,
+    backend: BackendSettings,
+    via: Through | None,
+    backend_name: str,
+    path: Path,
+    id: int,
+    report: Report,
 ) -> Server:
     check = backend.check if settings.check is None else settings.check
     says = settings.send_proxy is not None
@@ -103,7 +106,8 @@ def _server(
         report,
     )
     own = settings.tls is not None
-    tls, tls_path = (settings.tls, (*path, "tls")) if own else (backend.tls, (*path[:-2], "tls"))
+    secured, tls_path = (settings.tls, (*path, "tls")) if own else (backend.tls, (*path[:-2], "tls"))
+    tls = compile_tls_connect(secured, settings.address, tls_path, report)
     return Server(
         id=id,
         name=settings.name or str(settings.address),
@@ -113,51 +117,13 @@ def _server(
         backup=settings.backup,
         max_connections=settings.max_connections,
         max_queue=settings.max_queue,
-        check=_check(check, settings.address, send_proxy, backend, path, report),
+        check=compile_check(check, settings.address, (via, send_proxy, tls), backend, path, report),
         disabled=settings.disabled,
         close_on_down=settings.close_on_down,
         source=compile_source(settings.source, backend.source, settings.address, backend.via is not None, path, report),
         send_proxy=send_proxy,
-        tls=compile_tls_connect(tls, settings.address, tls_path, report),
+        tls=tls,
     )
-
-
-def _check(
-    settings: CheckSettings | bool,
-    server: Address,
-    send_proxy: SendProxy | None,
-    backend: BackendSettings,
-    path: Path,
-    report: Report,
-) -> Check | None:
-    if settings is False:
-        return None
-    if settings is True:
-        settings = CheckSettings()
-    address = settings.address
-    if address is not None and address.from_client and not address.port and not server.from_client:
-        address = Address(address.family, address.host, server.port)
-    if (address or server).from_client:
-        message = f"which port of {address or server} is to be checked? It depends on the client's"
-        report.error(path, message, "add `check: {address: HOST:PORT}`")
-    return Check(
-        interval=settings.interval,
-        fast_interval=settings.fast_interval,
-        down_interval=settings.down_interval,
-        rise=settings.rise,
-        fall=settings.fall,
-        timeout=settings.timeout or min(settings.interval, backend.connect_timeout or settings.interval),
-        address=address,
-        send_proxy=_version(settings, send_proxy),
-    )
-
-
-def _version(settings: CheckSettings, send_proxy: SendProxy | None) -> int:
-    """Of the PROXY header in front of a check; 0: none. By itself as for traffic, but not to another address."""
-    wanted = settings.send_proxy
-    if wanted is None:
-        wanted = send_proxy is not None and settings.address is None
-    return (1 if send_proxy is None else send_proxy.version) if wanted else 0
 
 
 def _refuse_same_names(servers: tuple[Server, ...], path: Path, report: Report) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from ferryman.config.dialects.native import resolve
 from ferryman.config.model import Configuration
+from ferryman.config.model_check import shortened_check
 from ferryman.config.model_connect import shortened
 from ferryman.config.model_origin import shortened_origin
 from ferryman.config.model_proxy import shortened_proxy
@@ -53,6 +54,8 @@ def _shorten_servers(section: dict[str, Any]) -> None:
     for each in (section, *section.get("servers", [])):
         if "send_proxy" in each:
             each["send_proxy"] = shortened_proxy(each["send_proxy"])
+        if "check" in each:
+            each["check"] = shortened_check(each["check"])
     for each in section.get("servers", []):
         if "tls" in each:
             each["tls"] = shortened_server(each["tls"])

@@ -1,4 +1,4 @@
-"""What the sections of the native schema are made of: their base, durations, sizes, conditions, short forms.
+"""What the sections of the native schema are made of: their base, durations, sizes, addresses, conditions, short forms.
 
 Used by config.model and config.model_connect. Imported lazily like these: pydantic is slow to load.
 """
@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from ferryman.config.values import format_seconds, format_size, parse_seconds, parse_size
+from ferryman.config.values import format_seconds, format_size, parse_connect_address, parse_seconds, parse_size
+from ferryman.plan import Address
 
 
 class Section(BaseModel):
@@ -62,6 +63,15 @@ Size = Annotated[
     ),
 ]
 """A number of bytes: "64KiB", "4MB" (which are powers of 1024), or a plain number."""
+
+CONNECT_EXAMPLES = ["192.0.2.7:443", "[2001:db8::7]:443", "host.example:443", "unix@/run/x.sock"]
+Connect = Annotated[
+    Address,
+    BeforeValidator(parse_connect_address),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": CONNECT_EXAMPLES}),
+]
+"""Where to connect."""
 
 Condition = Annotated[
     Any,

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Discriminator,
     Field,
@@ -23,14 +22,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from ferryman.config.fields import Condition, Interval, Seconds, Section, one_or_list, text_for
+from ferryman.config.fields import CONNECT_EXAMPLES, Condition, Connect, Seconds, Section, one_or_list, text_for
+from ferryman.config.model_check import Check
 from ferryman.config.model_connect import ConnectSettings, Through
 from ferryman.config.model_destination import Destination
 from ferryman.config.model_origin import Origin
 from ferryman.config.model_proxy import ReceiveProxy, SendProxy
 from ferryman.config.model_tls import TlsCases, TlsServer
 from ferryman.config.values import (
-    parse_connect_address,
     parse_listen_address,
     parse_log_target,
     shown,
@@ -73,10 +72,6 @@ def parse_balance(text: str) -> tuple[str, int]:
     return ("random", int(found[1])) if found else (text, 2)
 
 
-def _boolean_or_mapping(value: object) -> str:
-    return "<mapping>" if isinstance(value, dict | BaseModel) else "<boolean>"
-
-
 def _boolean_or_number(value: object) -> str:
     return "<boolean>" if isinstance(value, bool) else "<number>"
 
@@ -95,15 +90,6 @@ Listen = Annotated[
     WithJsonSchema({"anyOf": [_LISTEN_TEXT, _LISTEN_MAPPING]}),
 ]
 """Where to listen: "*:443", or {address: "[::]:443", v6only: true}."""
-
-_CONNECT_EXAMPLES = ["192.0.2.7:443", "[2001:db8::7]:443", "host.example:443", "unix@/run/x.sock"]
-Connect = Annotated[
-    Address,
-    BeforeValidator(parse_connect_address),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": _CONNECT_EXAMPLES}),
-]
-"""Where to connect."""
 
 Level = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 # fmt: off
@@ -240,33 +226,6 @@ class PagesSettings(Section):
     """names of the listeners and backends shown; none: all"""
 
 
-class CheckSettings(Section):
-    """A health check: a TCP connection, every `interval`."""
-
-    interval: Interval = 2.0
-    """from one check to the next"""
-    fast_interval: Interval | None = None
-    """the same while the server is going up or down; default: interval"""
-    down_interval: Interval | None = None
-    """the same while the server is down; default: interval"""
-    rise: int = Field(default=2, ge=1)
-    """good checks in a row that bring a server up"""
-    fall: int = Field(default=3, ge=1)
-    """bad checks in a row that take a server down"""
-    timeout: Interval | None = None
-    """for the connection to stand; default: the interval, or the backend's connect timeout if shorter"""
-    address: Connect | None = None
-    """where to check; default: the server's own address; without a port: the server's port"""
-    send_proxy: bool | None = None
-    """send a PROXY header that says the connection is our own; default: where connections get one and `address` is
-    not said"""
-
-
-Check = Annotated[
-    Annotated[bool, Tag("<boolean>")] | Annotated[CheckSettings, Tag("<mapping>")], Discriminator(_boolean_or_mapping)
-]
-
-
 class ServerSettings(Section):
     """A server. In a list of servers, a plain address stands for {address: …}."""
 
@@ -296,7 +255,7 @@ class ServerSettings(Section):
     """true, false, or settings of TLS with this server; default: the backend's"""
 
 
-ServerEntry = Annotated[ServerSettings, text_for("address", ServerSettings, _CONNECT_EXAMPLES)]
+ServerEntry = Annotated[ServerSettings, text_for("address", ServerSettings, CONNECT_EXAMPLES)]
 Servers = Annotated[
     list[ServerEntry], BeforeValidator(one_or_list, json_schema_input_type=ServerEntry | list[ServerEntry])
 ]

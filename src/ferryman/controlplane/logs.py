@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ferryman.controlplane.outcome import STATUSES, known, passed
 from ferryman.controlplane.serverstate import Admin, ServerState
 from ferryman.controlplane.totals import Key, Totals
 from ferryman.dataplane.counters import Cell
@@ -187,13 +188,6 @@ class LogFiles:
 
 # the supervisor's own messages
 
-_WHY: Final = {
-    "L4OK": "Layer4 check passed",
-    "L4TOUT": "Layer4 timeout",
-    "L4CON": "Layer4 connection problem",
-    "SOCKERR": "Socket error",
-}
-
 
 class Journal:
     """Notices and alarms of the process itself: to the targets of settings.log, in the foreground to stderr as well.
@@ -282,13 +276,13 @@ class Journal:
         if check is None or self._was(server)[1] != state.up or not state.checks_failed:
             return
         backup = "backup " if server.backup else ""
-        passed = "succeeded" if state.check_status == "L4OK" else "failed"
+        result = "succeeded" if passed(state.check_status) else "failed"
         if state.up:
             health = f"{state.health - check.rise + 1}/{check.fall} {'UP' if state.weight else 'DRAIN'}"
         else:
             health = f"{state.health}/{check.rise} DOWN"
         self.notice(
-            f"Health check for {backup}server {server.backend}/{server.name} {passed}{_cause(state)}, status: {health}."
+            f"Health check for {backup}server {server.backend}/{server.name} {result}{_cause(state)}, status: {health}."
         )
 
     def server_changed(
@@ -324,10 +318,12 @@ class Journal:
 
 
 def _cause(state: ServerState) -> str:
-    if state.check_status not in _WHY:
+    if not known(state.check_status):
         return ""
+    status = STATUSES[state.check_status]
     info = f', info: "{state.check_description}"' if state.check_description else ""
-    return f", reason: {_WHY[state.check_status]}{info}, check duration: {max(state.check_ms, 0)}ms"
+    code = f", code: {state.check_code}" if status.with_code else ""
+    return f", reason: {status.text}{code}{info}, check duration: {max(state.check_ms, 0)}ms"
 
 
 def _usable(members: Sequence[ServerState]) -> tuple[int, int, str]:

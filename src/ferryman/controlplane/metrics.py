@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ferryman.controlplane.outcome import STATUSES
 from ferryman.controlplane.snapshot import BackendRow, Counts, ListenerRow, ProcessRow, ServerRow, Snapshot
 
 SERVER_STATES: Final = ("DOWN", "UP", "MAINT", "DRAIN", "NOLB")
-CHECK_STATES: Final = ("UNK", "INI", "SOCKERR", "L4OK", "L4TOUT", "L4CON")
 
 
 def render(snapshot: Snapshot) -> bytes:
@@ -206,7 +206,7 @@ def _servers(rows: Sequence[ServerRow]) -> Iterator[Metric]:
         "haproxy_server_check_status",
         "Outcome of the last check",
         checked,
-        CHECK_STATES,
+        tuple(STATUSES),
         lambda row: row.state.check_status,
     )
     for name, text, value in _CHECK_LINES:

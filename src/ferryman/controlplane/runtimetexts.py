@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ferryman.controlplane.outcome import STATUSES, known, passed
 from ferryman.controlplane.serverstate import ServerState
 from ferryman.controlplane.snapshot import BackendRow, Snapshot
 from ferryman.controlplane.statscsv import json_field
@@ -82,19 +83,10 @@ SERVERS_STATE_HEADER: Final = (
     "srv_agent_addr srv_agent_port"
 )
 
-# HAProxy's numbers for the outcome of a check, and what it makes of it: 0 unknown, 2 failed, 3 passed
-_CHECKS: Final = {
-    "": (1, 0),
-    "UNK": (0, 0),
-    "INI": (1, 0),
-    "SOCKERR": (5, 2),
-    "L4OK": (6, 3),
-    "L4TOUT": (7, 2),
-    "L4CON": (8, 2),
-}
 _RUNNING, _CONFIGURED, _ENABLED, _PAUSED = 1, 2, 4, 8  # bits of a check's state
 _FORCED_MAINT, _CONFIGURED_MAINT, _FORCED_DRAIN = 1, 4, 8  # bits of a server's admin state
 _UNCHECKED_HEALTH: Final = 2
+_FAILED, _PASSED = 2, 3  # results of a check
 
 
 def servers_state(backends: Iterable[BackendRow]) -> str:
@@ -104,7 +96,9 @@ def servers_state(backends: Iterable[BackendRow]) -> str:
         for row in backend.servers:
             state = row.state
             address, name = _address(state)
-            status, result = _CHECKS.get(state.check_status, (0, 0))
+            found = state.check_status
+            status = STATUSES[found].number if found else STATUSES["INI"].number
+            result = 0 if not known(found) else _PASSED if passed(found) else _FAILED
             in_service = state.up and state.admin != "maint"
             health = state.health if state.server.check else _UNCHECKED_HEALTH if in_service else 0
             lines.append(

@@ -24,7 +24,8 @@ class ServerState:
     weight: int = 1
     health: int = 0
     changed_at: float = field(default_factory=time.time)  # wall clock of the last UP/DOWN/admin change
-    check_status: str = ""  # UNK INI SOCKERR L4OK L4TOUT L4CON; "" when unchecked
+    check_status: str = ""  # of outcome.STATUSES; "" when unchecked
+    check_code: int = 0  # of the answer, where such a status has one
     check_running: bool = False
     check_ms: int = -1
     check_description: str = ""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ferryman.controlplane.outcome import STATUSES
 from ferryman.controlplane.snapshot import BackendRow, Counts, ListenerRow, ServerRow, Snapshot
 
 HEADER: Final = (
@@ -56,15 +57,6 @@ TAG_WORDS: Final = (
     | {"N": "Name", "O": "Output", "R": "Rate"},
     {"C": "Cluster", "P": "Process", "S": "Service"},
 )
-
-CHECK_TEXTS: Final = {
-    "UNK": "Unknown",
-    "INI": "Initializing",
-    "SOCKERR": "Socket error",
-    "L4OK": "Layer4 check passed",
-    "L4TOUT": "Layer4 timeout",
-    "L4CON": "Layer4 connection problem",
-}
 
 ObjectType = Literal["Frontend", "Backend", "Server"]
 Value = str | int
@@ -254,11 +246,13 @@ def _server(backend: BackendRow, row: ServerRow, addresses: bool) -> Row:
     if server.check is not None:
         values |= {"chkfail": state.checks_failed, "chkdown": state.downs, "downtime": row.down_seconds}
     if server.check is not None and row.condition != "maint":
+        outcome = STATUSES.get(state.check_status)
         values |= {
+            "check_code": state.check_code if outcome is not None and outcome.with_code else "",
             "check_status": f"{'* ' if state.check_running else ''}{state.check_status}",
             "check_duration": state.check_ms if state.check_ms >= 0 else "",
             "last_chk": state.check_description,
-            "check_desc": CHECK_TEXTS.get(state.check_status, ""),
+            "check_desc": outcome.text if outcome is not None else "",
             "check_rise": server.check.rise,
             "check_fall": server.check.fall,
             "check_health": state.health,

@@ -111,6 +111,25 @@ def server_certificate(
     return builder.sign(key, hashes.SHA256()).public_bytes(DER)
 
 
+def leaf(ca: Ca, folder: Path, *names: str, days: tuple[float, float] = (-1, 90)) -> str:
+    """A file, called like the first name, with a server's certificate signed by a CA, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name_of(names[0]))
+        .issuer_name(ca.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW + days[0] * DAY)
+        .not_valid_after(NOW + days[1] * DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .sign(ca.key, hashes.SHA256())
+    )
+    file = folder / f"{names[0]}.pem"
+    file.write_bytes(made.public_bytes(PEM) + private_pem(key))
+    return str(file)
+
+
 def _general(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))

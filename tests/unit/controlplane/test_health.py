@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.controlplane.health import Health, Outcome, first_delays, interval, probe
+from ferryman.controlplane.health import Health, first_delays, interval
+from ferryman.controlplane.outcome import Outcome
+from ferryman.controlplane.probe import probe
 from ferryman.controlplane.serverstate import ServerState
 from ferryman.plan import Address, Check, Server, Source
 from ferryman.wire import proxyprotocol
@@ -382,7 +384,7 @@ def test_a_bug_in_a_callback_is_reported() -> None:
 
 
 def test_linger_is_what_the_kernel_expects() -> None:
-    from ferryman.controlplane.health import _RESET
+    from ferryman.controlplane.probe import _RESET
 
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
