@@ -148,7 +148,8 @@ class Session:
         if listener.needs_hello:
             self.watch_client()
             if listener.inspect_timeout is not None or waits:
-                self.deadline = self.worker.loop.now + (listener.inspect_timeout or tls.HANDSHAKE)
+                limit = listener.inspect_timeout or tls.HANDSHAKE
+                self.deadline = self.worker.loop.now + min(limit, terminate.patience(listener.tls))
             else:
                 facts.final = True  # nothing is waited for
         else:

@@ -39,6 +39,11 @@ def undecided(cases: Sequence[TlsCase], facts: Facts) -> bool:
     return any(case.condition is None or case.condition.state(facts) is not False for case in cases)
 
 
+def patience(cases: Sequence[TlsCase]) -> float:
+    """Seconds that a client may take for its hello, whichever of these will hold."""
+    return max((case.accept.timeout or inf for case in cases if case.accept is not None), default=inf)
+
+
 async def begin(session: Session) -> bool:
     """The handshake before the rules that ask what came of it. False: it failed, and the session ended."""
     facts = session.learn()
@@ -100,7 +105,8 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
     facts = session.learn()
     hello = facts.hello
     name = hello.sni or "" if isinstance(hello, ClientHello) else ""
-    since = session.worker.loop.now
+    # who has not even said hello by now has used up some of the time
+    since = session.worker.loop.now if isinstance(hello, ClientHello) else session.record.start
     session.deadline = since + (accept.timeout or inf)
     try:
         context = session.generation.acceptor(accept, session.worker.ticket_keys).context(name, alpn)
