@@ -88,7 +88,12 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add FILE…, --as and --set to a verb; it gets them as its argument `source`, an Input."""
 
     @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
-    @click.option("--as", "dialect", metavar="DIALECT", help="Read it as this dialect: ferryman, haproxy or squid.")
+    @click.option(
+        "--as",
+        "dialect",
+        metavar="DIALECT",
+        help="Read it as this dialect: ferryman, haproxy, squid or trafficserver.",
+    )
     @click.option(
         "--set",
         "overrides",

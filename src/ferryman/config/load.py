@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ferryman.config.model import Configuration
     from ferryman.plan import Plan
 
-_SUFFIXES: Final = (".cfg", ".conf", ".yaml", ".yml")
+_SUFFIXES: Final = (".cfg", ".conf", ".config", ".yaml", ".yml")
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of one file
 
 
@@ -82,7 +82,7 @@ def load(
 
 
 def read(paths: Sequence[str], stdin: BinaryIO | None = None) -> list[Source]:
-    """The text of files, of folders (their *.cfg, *.conf, *.yaml, *.yml in byte order) and of standard input (`-`).
+    """The text of files, of folders (their *.cfg, *.conf, *.config, *.yaml, *.yml in byte order), of standard input (`-`).
 
     Raises ConfigError naming every one that cannot be read.
     """

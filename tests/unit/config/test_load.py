@@ -173,7 +173,7 @@ def test_everything_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         "/latin:2:3: error: byte 0xe9 is not UTF-8; save the file as UTF-8",
         "error: cannot read /missing: No such file or directory",
         "error: /binary is binary, not text",
-        "error: the folder /empty holds no configuration; it should end in .cfg, .conf, .yaml, .yml",
+        "error: the folder /empty holds no configuration; it should end in .cfg, .conf, .config, .yaml, .yml",
     ]
     with pytest.raises(ConfigError):
         read([])
