@@ -78,9 +78,9 @@ def read_server(arguments: Arguments, diagnostics: Diagnostics) -> dict[str, At]
 
 def _setting(keyword: Word, values: list[Word]) -> tuple[str, At]:
     match keyword.text:
-        case "check" | "backup" | "disabled":
+        case "check" | "check-ssl" | "backup" | "disabled":
             return keyword.text, At(True, keyword.mark)
-        case "no-check" | "no-backup":
+        case "no-check" | "no-check-ssl" | "no-backup":
             return keyword.text.removeprefix("no-"), At(False, keyword.mark)
         case "enabled":
             return "disabled", At(False, keyword.mark)

@@ -133,7 +133,7 @@ PROXY: Final = Table(
     hash-preserve-affinity | dlb | not yet |
     hash-type | dlb | yes | map-based; consistent: not yet
     http-after-response | dflb | http |
-    http-check | dlb | not yet |
+    http-check | dlb | yes | connect (first), send, expect status and rstatus; others: not yet
     http-error | dflb | quiet | of HTTP mode only
     http-request | dflb | http |
     http-response | dflb | http |
@@ -172,7 +172,7 @@ PROXY: Final = Table(
     stats | dflb | yes | see below
     stick | lb | not yet |
     stick-table | flb | not yet |
-    tcp-check | dlb | not yet | without it a check is a connection that stands
+    tcp-check | dlb | yes | connect (first), send, send-binary, expect string, rstring, binary; others: not yet
     tcp-request | dflb | yes | see below; in named defaults: not yet
     tcp-response | dlb | not yet |
     timeout | dflb | yes | see below
@@ -245,7 +245,7 @@ OPTIONS: Final = Table(
     http-restrict-req-hdr-names | dflb | quiet | of HTTP mode only
     http-server-close | dflb | quiet | of HTTP mode only
     http-use-proxy-header | dfl | http |
-    httpchk | dlb | not yet | without it a check is a connection that stands
+    httpchk | dlb | yes |
     httpclose | dflb | quiet | of HTTP mode only
     httplog | dfl | yes | in mode tcp as tcplog, with a warning
     httpslog | dfl | yes | in mode tcp as tcplog, with a warning
@@ -270,8 +270,8 @@ OPTIONS: Final = Table(
     splice-response | dflb | quiet | long streams are always spliced
     spop-check | dlb | not yet | without it a check is a connection that stands
     srvtcpka | dlb | yes |
-    ssl-hello-chk | dlb | not yet | without it a check is a connection that stands
-    tcp-check | dlb | quiet | a check is a connection that stands
+    ssl-hello-chk | dlb | yes | the hello is one of TLS 1.2 and 1.3, not of SSL 3
+    tcp-check | dlb | yes |
     tcp-smart-accept | dfl | quiet |
     tcp-smart-connect | dlb | quiet |
     tcpka | dflb | yes |

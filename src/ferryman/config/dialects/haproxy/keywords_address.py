@@ -106,13 +106,13 @@ SERVER: Final = Table(
     backup | 0 | yes |
     ca-file | 1 | yes |
     check | 0 | yes |
-    check-alpn | 1 | not yet |
+    check-alpn | 1 | yes |
     check-pool-conn-name | 1 | not yet |
     check-proto | 1 | not yet |
     check-reuse-pool | 0 | not yet |
     check-send-proxy | 0 | yes |
-    check-sni | 1 | not yet |
-    check-ssl | 0 | not yet |
+    check-sni | 1 | yes | without it checks ask for the name of `sni str(NAME)`, else for none
+    check-ssl | 0 | yes |
     check-via-socks4 | 0 | not yet |
     ciphers | 1 | yes |
     ciphersuites | 1 | yes |
@@ -151,7 +151,7 @@ SERVER: Final = Table(
     no-check | 0 | yes |
     no-check-reuse-pool | 0 | quiet |
     no-check-send-proxy | 0 | yes |
-    no-check-ssl | 0 | quiet |
+    no-check-ssl | 0 | yes |
     no-send-proxy | 0 | yes |
     no-send-proxy-v2 | 0 | yes |
     no-send-proxy-v2-ssl | 0 | yes |

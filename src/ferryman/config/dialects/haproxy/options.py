@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from ferryman.config.arguments import Arguments
+from ferryman.config.dialects.haproxy import checking
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, OPTIONS, QUIET, STATS, TIMEOUTS, YES
 from ferryman.config.dialects.haproxy.proxy import LogFormat, Proxy
 from ferryman.config.dialects.haproxy.quantities import integer, seconds
 from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics
 
-_NOT_NEGATED: Final = ("forwardfor", "httplog", "httpslog", "originalto", "tcp-check", "tcpka", "tcplog")
+_NOT_NEGATED: Final = (*checking.OPTIONS, "forwardfor", "httplog", "httpslog", "originalto", "tcpka", "tcplog")
 _FREE: Final = ("forwardfor", "http-restrict-req-hdr-names", "httplog", "originalto", "redispatch")
 """Options that take arguments of their own."""
 
@@ -44,6 +45,8 @@ def option(proxy: Proxy, arguments: Arguments, diagnostics: Diagnostics) -> None
         proxy.put("log-format", At(LogFormat(row.name), word.mark))
         if row.name == "httplog" and (clf := arguments.take()) is not None and clf.text != "clf":
             raise Mistake(clf, f"unexpected {clf.text!r} after {keyword!r}", "")
+    elif row.name in checking.OPTIONS:
+        checking.option(proxy, row.name, word, arguments)
     elif row.support == YES:
         proxy.put(keyword, At(not arguments.negated, word.mark))
     elif row.support == HTTP and not arguments.negated:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ferryman.config.arguments import Arguments
-from ferryman.config.dialects.haproxy import logs, options, origin, rules
+from ferryman.config.dialects.haproxy import checking, logs, options, origin, rules
 from ferryman.config.dialects.haproxy.acl import NAME
 from ferryman.config.dialects.haproxy.addresses import read_bind, read_server
 from ferryman.config.dialects.haproxy.keywords import HTTP, INERT, PROXY
@@ -200,6 +200,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "disabled": _disabled,
     "enabled": _disabled,
     "hash-type": _hash_type,
+    "http-check": _part(checking.rule),
     "id": _id,
     "log": _log,
     "log-format": _log_format,
@@ -211,6 +212,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "server": _server,
     "source": _source,
     "stats": _part(options.stats),
+    "tcp-check": _part(checking.rule),
     "tcp-request": _part(rules.tcp_request),
     "timeout": _part(options.timeout),
     "use-server": _part(rules.use_server),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ferryman.config.dialects.haproxy import proxying, tls
+from ferryman.config.dialects.haproxy import checking, proxying, tls
 from ferryman.config.dialects.haproxy.proxy import Proxy
 from ferryman.config.place import At
 from ferryman.config.source import Diagnostics
@@ -23,14 +23,6 @@ _SERVER: Final = {
     "maxqueue": "max_queue",
 }
 _FLAGS: Final = {"backup": "backup", "disabled": "disabled", "on-marked-down": "close_on_down"}
-_CHECK: Final = {
-    "inter": "interval",
-    "fastinter": "fast_interval",
-    "downinter": "down_interval",
-    "rise": "rise",
-    "fall": "fall",
-}
-_INTERVAL: Final = 2.0  # seconds between checks unless `inter` says otherwise
 
 
 def backend(proxy: Proxy, defaults: tls.Defaults, diagnostics: Diagnostics) -> At:
@@ -62,6 +54,7 @@ def backend(proxy: Proxy, defaults: tls.Defaults, diagnostics: Diagnostics) -> A
         message = "a disabled backend is HAProxy's, not supported by ferryman yet"
         diagnostics.error(settings["disabled"].mark, message, "write `disabled` on its servers")
     _warn_of_sni(proxy, diagnostics)
+    checking.warn_of_ignored(proxy, diagnostics)
     return At(tree, proxy.place)
 
 
@@ -89,36 +82,8 @@ def _server(proxy: Proxy, server: Mapping[str, At], defaults: tls.Defaults, diag
     if "source" in server and server["source"].value:
         tree["source"] = server["source"]
     if "check" in server and server["check"].value:
-        tree["check"] = At(_check(proxy, server), server["check"].mark)
+        tree["check"] = At(checking.check(proxy, server, secure, defaults, diagnostics), server["check"].mark)
     return At(tree, server["line"].mark)
-
-
-def _check(proxy: Proxy, server: Mapping[str, At]) -> dict[str, object]:
-    """How a server is checked. With `timeout check` the connection has the shorter of connect time-out and interval,
-    without it the interval bounds the whole check."""
-    tree: dict[str, object] = {key: server[keyword] for keyword, key in _CHECK.items() if keyword in server}
-    interval = server["inter"] if "inter" in server else At(_INTERVAL, server["check"].mark)
-    bounds = [interval]
-    connect = proxy.settings.get("timeout connect")
-    if connect is not None and connect.value and proxy.value("timeout check"):
-        bounds.append(connect)
-    tree["timeout"] = min(bounds, key=lambda bound: float(str(bound.value)))
-    if "check-send-proxy" in server and server["check-send-proxy"].value:
-        tree["send_proxy"] = server["check-send-proxy"]
-    if (address := _check_address(server)) is not None:
-        tree["address"] = address
-    return tree
-
-
-def _check_address(server: Mapping[str, At]) -> At | None:
-    """Where to check if not at the server itself: its `addr`, its `port`, or both."""
-    if "port" not in server:
-        return server.get("addr")
-    place = server["addr"] if "addr" in server else server["address"]
-    host, colon, port = str(place.value).rpartition(":")
-    if not colon or "]" in port or "addr" in server:
-        host = str(place.value)
-    return At(f"{host}:{server['port'].value}", server["port"].mark)
 
 
 def _warn_of_sni(proxy: Proxy, diagnostics: Diagnostics) -> None:

@@ -104,7 +104,7 @@ def test_defaults_of_servers() -> None:
         ("server s h:1 weight 300", "300 is out of range"),
         ("server s h:1 inter 0", "inter cannot be 0"),
         ("server s h:1 ssl", "no 'ca-file' says by which CAs"),
-        ("server s h:1 check-ssl", "'check-ssl' is HAProxy's, not supported by ferryman yet"),
+        ("server s h:1 check-via-socks4", "'check-via-socks4' is HAProxy's, not supported by ferryman yet"),
         ("server s h:1 proto h2", "'proto' is HAProxy's, not supported by ferryman yet"),
         ("server s h:1 on-marked-down nothing", "unknown action 'nothing'"),
         ("server s h:1 init-addr 10.0.0.1", "not supported by ferryman yet"),

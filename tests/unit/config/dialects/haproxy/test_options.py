@@ -73,7 +73,7 @@ def test_httplog_falls_back_to_tcplog_unless_replaced() -> None:
     [
         ("option", "needs the name of an option"),
         ("option dontlognul", "error: unknown option 'option dontlognul'; did you mean 'dontlognull'?"),
-        ("option httpchk", "error: 'option httpchk' is HAProxy's, not supported by ferryman yet"),
+        ("option redis-check", "error: 'option redis-check' is HAProxy's, not supported by ferryman yet"),
         ("option http-tunnel", "error: 'option http-tunnel' is gone from HAProxy"),
         ("option dontlognull x", "error: unexpected 'x' after 'option dontlognull'"),
         ("no option tcplog", "error: 'no option tcplog' is not known"),

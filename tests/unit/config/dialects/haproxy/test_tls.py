@@ -153,7 +153,6 @@ def test_what_is_said_of_binds(line: str, expected: str) -> None:
         ("server s a:1 ssl verify none sni src", "'sni src' is HAProxy's, not supported by ferryman yet"),
         ("server s a:1 ssl ca-file x crl-file y", "'crl-file' is HAProxy's, not supported by ferryman yet"),
         ("server s a:1 sni req.ssl_sni", "'sni' does nothing without 'ssl'"),
-        ("server s a:1 ssl verify none check check-sni x", "'check-sni' is HAProxy's, not supported by ferryman yet"),
     ],
 )
 def test_what_is_said_of_servers(line: str, expected: str) -> None:
