@@ -82,7 +82,7 @@ def load(
 
 
 def read(paths: Sequence[str], stdin: BinaryIO | None = None) -> list[Source]:
-    """The text of files, of folders (their *.cfg, *.conf, *.config, *.yaml, *.yml in byte order), of standard input (`-`).
+    """The text of files, of folders (what in them ends in one of _SUFFIXES, in byte order), of standard input (`-`).
 
     Raises ConfigError naming every one that cannot be read.
     """
