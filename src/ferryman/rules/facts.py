@@ -83,7 +83,7 @@ class Tls(Protocol):
     @property
     def certificate(self) -> bytes: ...  # of the client, verified, DER; b"": it showed none
     @property
-    def subject(self) -> tuple[tuple[str, str], ...]: ...  # attribute (CN, O, ...) and value, in the certificate's order
+    def subject(self) -> tuple[tuple[str, str], ...]: ...  # attribute (CN, O, ...), value
     @property
     def issuer(self) -> tuple[tuple[str, str], ...]: ...
     @property
