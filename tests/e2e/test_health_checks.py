@@ -1,0 +1,178 @@
+"""Health checks that look beyond the connection: HAProxy's words for the same servers, and the way of traffic."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ferry import Ferry, free_port, until
+from programs import Peer, nginx, program, tinyproxy
+from servers import Authority, EchoServer
+from test_operating import ask
+
+DAY = datetime.timedelta(days=1)
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+class Site:
+    """nginx with several ports, a server that sends everything back, and one that never answers."""
+
+    def __init__(self, folder: Path, authority: Authority, stack: ExitStack) -> None:
+        self.good, self.expired, self.behind = free_port(), free_port(), free_port()
+        for name, options in (("good", {}), ("expired", {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY})):
+            leaf = authority.ca.issue_cert("web.example", **options)  # type: ignore[arg-type]
+            leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{name}.pem"))
+        pages = "location /broken { return 500; } location / { return 200 fine; }"
+        secure = "}} server {{ listen 127.0.0.1:{} ssl; ssl_certificate {}; ssl_certificate_key {}; " + pages.replace(
+            "{", "{{"
+        ).replace("}", "}}")
+        files = [str(folder / f"{name}.pem") for name in ("good", "expired")]
+        text = pages + "".join(
+            secure.format(port, file, file) for port, file in zip((self.good, self.expired), files, strict=True)
+        )
+        text += f"}} server {{ listen 127.0.0.1:{self.behind} proxy_protocol; {pages}"
+        self.nginx: Peer = nginx(folder, text)
+        stack.callback(self.nginx.stop)
+        echo = EchoServer()
+        stack.callback(echo.close)
+        self.echo = echo.address
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.silent = f"127.0.0.1:{silent.getsockname()[1]}"
+        self.ca = authority.file
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(tmp_path_factory.mktemp("site"), authority, stack)
+
+
+CHECKS = """
+backend web
+    option httpchk GET /
+    server fine {nginx} check
+    server secure 127.0.0.1:{good} ssl verify required ca-file {ca} check check-sni web.example
+    server header 127.0.0.1:{behind} check send-proxy-v2
+    server headless 127.0.0.1:{behind} check
+    server other {echo} check
+    server silent {silent} check
+    server gone 127.0.0.1:1 check
+backend broken
+    option httpchk GET /broken HTTP/1.1
+    http-check send hdr Host web.example
+    server wrong {nginx} check
+    server secure 127.0.0.1:{good} check check-ssl verify none
+backend expecting
+    option httpchk OPTIONS /broken
+    http-check expect rstatus ^5
+    server wrong {nginx} check
+backend secured
+    server fine 127.0.0.1:{good} ssl verify required ca-file {ca} check
+    server named 127.0.0.1:{good} ssl verify required ca-file {ca} check check-sni web.example
+    server misnamed 127.0.0.1:{good} ssl verify required ca-file {ca} check check-sni other.example
+    server expired 127.0.0.1:{expired} ssl verify required ca-file {ca} check
+    server unverified 127.0.0.1:{expired} ssl verify none check
+    server plain {echo} ssl verify none check
+    server silent {silent} ssl verify none check
+    server unasked {silent} ssl verify none check no-check-ssl
+backend hello
+    option ssl-hello-chk
+    server fine 127.0.0.1:{good} check
+    server silent {silent} check
+backend talk
+    option tcp-check
+    tcp-check send PING\\r\\n
+    tcp-check expect string PING
+    tcp-check send-binary 00ff
+    tcp-check expect binary 00ff
+    server fine {echo} check
+    server silent {silent} check
+backend refused
+    option tcp-check
+    tcp-check connect ssl
+    tcp-check send QUIT\\r\\n
+    tcp-check expect rstring ^220
+    server web 127.0.0.1:{good} check verify none
+"""
+
+
+def outcomes(answer: str) -> dict[str, tuple[str, str]]:
+    """Of `show stat`: status and code by server."""
+    rows = csv.DictReader(io.StringIO(answer.removeprefix("# ")))
+    return {
+        f"{row['pxname']}/{row['svname']}": (row["check_status"].removeprefix("* "), row["check_code"])
+        for row in rows
+        if row["svname"] not in ("FRONTEND", "BACKEND")
+    }
+
+
+def numbers(answer: str) -> dict[str, str]:
+    """Of `show servers state`: the number of the status by server."""
+    lines = [line.split() for line in answer.splitlines()[1:] if line]
+    rows = [dict(zip(lines[0][1:], line, strict=False)) for line in lines[1:]]
+    return {f"{row['be_name']}/{row['srv_name']}": row["srv_check_status"] for row in rows}
+
+
+def test_the_same_words_and_numbers_as_haproxy(
+    run_ferry: Callable[..., Ferry], site: Site, tmp_path: Path, at_the_end: ExitStack
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    values = {**vars(site), "nginx": site.nginx.address}
+    text = (
+        f"global\n    stats socket {{}} level admin\ndefaults\n    mode tcp\n    timeout connect 2s\n"
+        f"    timeout server 2s\n    timeout check 1s\n    default-server inter 1s\n{CHECKS.format(**values)}"
+        f"frontend f\n    bind 127.0.0.1:{{}}\n    timeout client 2s\n    default_backend web\n"
+    )
+    run_ferry(text.format(ours, free_port()), "haproxy.cfg")
+    file = tmp_path / "theirs.cfg"
+    file.write_text(text.format(theirs, free_port()))
+    haproxy = subprocess.Popen([program("haproxy"), "-db", "-f", str(file)], stdout=-3, stderr=-3)
+    at_the_end.callback(haproxy.wait)
+    at_the_end.callback(haproxy.terminate)
+    until(theirs.exists, "haproxy to start")
+
+    def settled(path: Path) -> bool:
+        found = outcomes(ask(path, "show stat"))
+        return len(found) == CHECKS.count("    server ") and all(
+            status not in ("", "INI", "UNK") for status, _ in found.values()
+        )
+
+    for path in (theirs, ours):
+        until(lambda path=path: settled(path), f"all checks to have ended: {path}")  # type: ignore[misc]
+    assert outcomes(ask(ours, "show stat")) == outcomes(ask(theirs, "show stat"))
+    assert numbers(ask(ours, "show servers state")) == numbers(ask(theirs, "show servers state"))
+
+
+def test_checks_go_through_the_proxy_that_traffic_goes_through(
+    run_ferry: Callable[..., Ferry], site: Site, tmp_path: Path
+) -> None:
+    proxy = tinyproxy(tmp_path, f"ConnectPort {site.good}")
+    try:
+        ferry = run_ferry(f"""
+listeners: {{f: {{bind: "127.0.0.1:{free_port()}", to: b}}}}
+global: {{workers: 1}}
+backends:
+  b:
+    via: http://{proxy.address}
+    tls: {{ca: {site.ca}, server_name: web.example}}
+    check: {{interval: 200ms, timeout: 5s, http: /}}
+    servers:
+      - {{name: fine, address: "127.0.0.1:{site.good}"}}
+      - {{name: refused, address: "127.0.0.1:{site.expired}"}}
+      - {{name: broken, address: "127.0.0.1:{site.good}", check: {{interval: 200ms, timeout: 5s, http: /broken}}}}
+""")
+        until(lambda: ferry.server("broken")["status"] == "DOWN", "the broken one to go down")
+        until(lambda: ferry.server("refused")["status"] == "DOWN", "the refused one to go down")
+        until(lambda: ferry.server("fine")["status"] == "UP", "the fine one to be up")
+        assert "Server b/broken is DOWN, reason: Layer7 wrong status, code: 500, info: " in ferry.log
+        refusal = f'Layer4 connection problem, info: "proxy {proxy.address} answered 403 '
+        assert f"Server b/refused is DOWN, reason: {refusal}" in ferry.log
+    finally:
+        proxy.stop()
