@@ -80,7 +80,7 @@ class Ferry:
         self.client = Client(self.control)
 
     def wait_ready(self) -> Ferry:
-        until(lambda: self.process.poll() is not None or self._answers(), "ferryman to start")
+        until(lambda: self.process.poll() is not None or self._answers(), "ferryman to start", 90)
         assert self.process.poll() is None, f"ferryman ended with {self.process.returncode}:\n{self.log}"
         return self
 

@@ -26,7 +26,7 @@ from ferryman.config.compile_tlsaccept import check_handshake, compile_tls_cases
 from ferryman.config.model import ListenerSettings, PagesSettings
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
-from ferryman.plan import Backend, Listener, LogTarget, Pages
+from ferryman.plan import Backend, Listener, LogTarget, Pages, TlsCase
 from ferryman.rules.decision import Action, Route, Rule
 
 _INSPECT_TIMEOUT: Final = 5.0  # seconds; where a rule needs the client's first bytes and nothing else is said
@@ -83,7 +83,7 @@ def compile_listener(
         needs_handshake=needs_handshake,
         awaits_hello=awaits_hello,
         capture_slots=slots + sum(rule.action is Action.CAPTURE for rule in inspect),
-        inspect_timeout=_INSPECT_TIMEOUT
+        inspect_timeout=_patience(tls)
         if settings.inspect_timeout is None and needs_hello
         else settings.inspect_timeout,
         client_timeout=settings.client_timeout or None,
@@ -97,6 +97,11 @@ def compile_listener(
         receive_proxy=compile_receive_proxy(settings.proxy_protocol, (*path, "proxy_protocol"), mode, report),
         tls=tls,
     )
+
+
+def _patience(tls: Sequence[TlsCase]) -> float:
+    """Seconds that a hello may take where nothing is said: where TLS ends, as long as its handshake."""
+    return max((case.accept.timeout for case in tls if case.accept is not None), default=_INSPECT_TIMEOUT)
 
 
 def has_own_servers(settings: ListenerSettings) -> bool:

@@ -71,7 +71,7 @@ def test_the_hello_is_always_looked_at(file: str) -> None:
     found = with_tls(f"{{certificates: {file}}}")
     assert found.plan is not None
     assert found.plan.listeners[0].needs_hello
-    assert found.plan.listeners[0].inspect_timeout == 5.0
+    assert found.plan.listeners[0].inspect_timeout == 10.0
     assert not found.plan.listeners[0].needs_handshake
 
 
@@ -199,3 +199,10 @@ def test_rules_that_need_the_handshake(file: str, root: Ca) -> None:
     assert said(loaded(body.format(rules=early, tls=tls))) == [
         "error: a rule of `connection` cannot wait for a handshake; move it to `inspect`"
     ]
+
+
+def test_a_hello_may_take_as_long_as_the_handshake(file: str) -> None:
+    for said_so, seconds in (("", 10.0), (", handshake_timeout: 3s", 3.0)):
+        found = with_tls(f"{{certificates: {file}{said_so}}}")
+        assert found.plan is not None
+        assert found.plan.listeners[0].inspect_timeout == seconds
