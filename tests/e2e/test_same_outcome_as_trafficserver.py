@@ -21,7 +21,7 @@ import trafficserver
 import trustme
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from ferry import Ferry, free_port
+from ferry import Ferry, free_port, until
 from programs import program
 from trafficserver_cases import SETTINGS, Case, Setting
 
@@ -214,6 +214,8 @@ def test_the_outcome(name: str, site: Path, world: dict[str, str], tmp_path: Pat
     setting, port = SETTINGS[name], free_port()
     server = trafficserver.TrafficServer(tmp_path / "its", files(setting, {**world, "port": str(port)}))
     with contextlib.closing(server):
+        if setting.named:  # it reads its hosts some time after it has begun to listen
+            until(lambda: "first tls" in seen(Case(setting.named, ""), site, port), "it to know the hosts")
         assert played(setting, site, port) == [f"{case}: {case.outcome}" for case in setting.cases], "Traffic Server"
     port = free_port()
     for file, text in files(setting, {**world, "port": str(port)}).items():

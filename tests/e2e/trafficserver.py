@@ -22,7 +22,7 @@ CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT 2
 CONFIG proxy.config.log.logging_enabled INT 0
 CONFIG proxy.config.http.cache.http INT 0
-CONFIG proxy.config.hostdb.host_file.path STRING /etc/hosts
+CONFIG proxy.config.hostdb.host_file.path STRING {etc}/hosts
 CONFIG proxy.config.crash_log_helper STRING NULL
 """
 
@@ -61,10 +61,11 @@ class TrafficServer:
             "cachedir": place / "var/cache",
         }
         (place / "runroot.yaml").write_text("".join(f"{key}: {value}\n" for key, value in layout.items()))
+        (etc / "hosts").write_text("127.0.0.1 localhost\n")
         for name in _EMPTY:
             (etc / f"{name}.config").touch()
         for name, text in files.items():
-            (etc / name).write_text(text + (_OWN if name == "records.config" else ""))
+            (etc / name).write_text(text + (_OWN.format(etc=etc) if name == "records.config" else ""))
         self._place = place
         with open(place / "output", "wb") as output:
             self.process = subprocess.Popen(

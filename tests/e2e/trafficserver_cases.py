@@ -55,6 +55,7 @@ class Setting:
     multicert: str = "dest_ip=* ssl_cert_name=default.pem\nssl_cert_name=alpha.pem\n"
     ip_allow: str = "ip_allow:\n  - apply: in\n    ip_addrs: 0/0\n    action: allow\n"
     ports: str = "{port}:ssl:ip-in=127.0.0.1"
+    named: str = ""  # leads to a host by name
 
 
 HTTP = "what follows there is HTTP, which ferryman does not speak"
@@ -127,6 +128,7 @@ sni:
             Case("", "default: http", ours="closed", why=HTTP),
             Case("", "closed", plain=True),
         ],
+        named="name.test",
         ip_allow="""
 ip_allow:
   - apply: in
@@ -271,6 +273,7 @@ sni:
         "CONFIG proxy.config.ssl.client.CA.cert.filename STRING ca.pem\n"
         "CONFIG proxy.config.ssl.client.CA.cert.path STRING {folder}\n"
         "CONFIG proxy.config.ssl.client.cert.path STRING {folder}\n",
+        named="host.test",
     ),
     "no certificate for all": Setting(
         """
