@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# ferryman is started hundreds of times, and compiling its modules each time costs more than running it
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def _skips(config: pytest.Config) -> Iterator[str]:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
