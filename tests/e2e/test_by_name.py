@@ -97,7 +97,7 @@ DENIED = b"\x15\x03\x03\x00\x02\x02\x31"  # alert: fatal, access_denied
 @pytest.mark.parametrize(
     ("name", "destination", "reason"),
     [
-        ("localhost", '"{sni}:443"', "localhost:443 is not reached from here: a loopback address (egress guard)"),
+        ("localhost", '"{sni}:443"', "localhost:443 is not reached from here: a loopback address (egress guard"),
         ("169.254.169.254", '"{sni}:80"', "needs what this connection does not have: sni"),  # no SNI for addresses
         (
             "other.example",
