@@ -121,7 +121,7 @@ class Acceptor:
 
     def __init__(self, accept: TlsAccept, ticket_keys: bytes) -> None:
         self.accept = accept
-        self._ticket_keys = ticket_keys if accept.tickets else b""
+        self._ticket_keys = self._own(ticket_keys) if accept.tickets and ticket_keys else b""
         self._by_name: dict[str, list[Certificate]] = {}
         for certificate in accept.certificates:
             for name in certificate.names:
@@ -143,9 +143,15 @@ class Acceptor:
     def follow_tickets(self, keys: bytes) -> None:
         """From now on tickets are made and read with these keys."""
         if self.accept.tickets:
-            self._ticket_keys = keys
+            self._ticket_keys = self._own(keys)
             for context in self._contexts.values():
-                openssl.set_ticket_keys(context, keys)
+                openssl.set_ticket_keys(context, self._ticket_keys)
+
+    def _own(self, keys: bytes) -> bytes:
+        """Keys for all that ask the same of clients: a session begun elsewhere must not stand in for a certificate."""
+        accept = self.accept
+        asked = "\0".join((accept.verify, accept.ca, accept.crl)).encode()
+        return hashlib.shake_256(keys + hashlib.sha256(asked).digest()).digest(openssl.TICKET_KEYS)
 
     def _key(self, name: str) -> str:
         """The name or wildcard under which there are certificates for `name`; "": there are none."""

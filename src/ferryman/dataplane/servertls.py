@@ -31,7 +31,7 @@ async def secure(session: Session, backend: Backend, server: Server, fd: int) ->
     host = server.address.host
     asked = asked_name(session, connect, host)
     loop, kept = session.worker.loop, session.generation.tls_sessions
-    key = (server.id, asked)
+    key = (server.id, asked, host)
     since = loop.now
     session.deadline = since + (backend.connect_timeout or inf)
     try:

@@ -176,6 +176,20 @@ def test_sessions_are_resumed_in_another_process_that_has_the_same_keys(version:
     assert not shake(second, asking, session=ticket)[0].session_reused, "keys are replaced, also in contexts that exist"
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_session_begun_elsewhere_is_no_substitute_for_a_certificate(version: str) -> None:
+    keys, shown = os.urandom(openssl.TICKET_KEYS), (certificate("api.example"),)
+    limits = TlsLimits(version, version)
+    anybody = Acceptor(TlsAccept(shown, limits=limits), keys).context("", ())
+    members = Acceptor(TlsAccept(shown, limits=limits, verify="required", ca=CA_PEM), keys).context("", ())
+    assert anybody is not None
+    assert members is not None
+    asking = client_context()
+    ticket = shake(anybody, asking)[0].session
+    with pytest.raises(ssl.SSLError, match=r"(?i)peer.did.not.return.a.certificate"):
+        shake(members, asking, session=ticket)
+
+
 def test_no_tickets() -> None:
     context = Acceptor(TlsAccept((certificate("api.example"),), tickets=False), b"").context("", ())
     assert context is not None
