@@ -46,7 +46,7 @@ global: {{workers: 1}}
 listeners:
   web:
     bind: 127.0.0.1:{port}
-    inspect_timeout: 400ms
+    inspect_timeout: 1s
     client_timeout: 20s
     routes:
       - {{when: {{sni: api.example.org}}, to: api}}

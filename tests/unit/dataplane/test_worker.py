@@ -407,7 +407,7 @@ def test_silent_tunnels_are_cut_soon_after_their_limit(rig: Rig) -> None:
 
 def test_counters_see_a_tunnel_while_it_lives_and_count_nothing_twice(rig: Rig) -> None:
     far = rig.server()
-    made = plan(server(far.port), listener={"client_timeout": 1.0})
+    made = plan(server(far.port), listener={"client_timeout": 3.0})
     cells = rig.follow(made)
     base = counters.server_base(made, 0)
     client, connection = rig.through(far)
