@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -22,7 +23,7 @@ CHUNK: Final = 16384
 """Bytes read at once."""
 
 
-class Layer:
+class Layer(ABC):
     """A stream of bytes, both ways. `receive` and `send` raise OSError."""
 
     ahead = b""
@@ -35,11 +36,11 @@ class Layer:
             return ahead
         return await self._receive()
 
-    async def _receive(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    async def _receive(self) -> bytes: ...
 
-    async def send(self, data: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def send(self, data: bytes) -> None: ...
 
 
 class Plain(Layer):
