@@ -148,10 +148,15 @@ class Acceptor:
                 openssl.set_ticket_keys(context, self._ticket_keys)
 
     def _own(self, keys: bytes) -> bytes:
-        """Keys for all that ask the same of clients: a session begun elsewhere must not stand in for a certificate."""
+        """Keys for all that show the same certificates and ask the same of clients.
+
+        A session begun elsewhere must stand in for no certificate: neither for a client's, nor for one of ours that
+        the client would not take. Whoever can lead a connection to another listener would else be able to have the
+        session resumed there, where nothing is shown.
+        """
         accept = self.accept
-        asked = "\0".join((accept.verify, accept.ca, accept.crl)).encode()
-        return hashlib.shake_256(keys + hashlib.sha256(asked).digest()).digest(openssl.TICKET_KEYS)
+        same = "\0".join((accept.verify, accept.ca, accept.crl, *(one.chain for one in accept.certificates))).encode()
+        return hashlib.shake_256(keys + hashlib.sha256(same).digest()).digest(openssl.TICKET_KEYS)
 
     def _key(self, name: str) -> str:
         """The name or wildcard under which there are certificates for `name`; "": there are none."""

@@ -190,6 +190,20 @@ def test_a_session_begun_elsewhere_is_no_substitute_for_a_certificate(version: s
         shake(members, asking, session=ticket)
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_session_is_not_resumed_where_other_certificates_are_shown(version: str) -> None:
+    keys, limits = os.urandom(openssl.TICKET_KEYS), TlsLimits(version, version)
+    one, other = (Acceptor(TlsAccept((certificate(name),), limits=limits), keys) for name in ("a.example", "b.example"))
+    first, second = one.context("a.example", ()), other.context("a.example", ())
+    assert first is not None
+    assert second is not None
+    asking = client_context()
+    ticket = shake(first, asking, "a.example")[0].session
+    assert shake(first, asking, "a.example", ticket)[0].session_reused
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        shake(second, asking, "a.example", ticket)
+
+
 def test_no_tickets() -> None:
     context = Acceptor(TlsAccept((certificate("api.example"),), tickets=False), b"").context("", ())
     assert context is not None
