@@ -132,15 +132,15 @@ def _clients(settings: TlsCaseSettings, path: Path, report: Report) -> tuple[str
         message = "to verify the certificates of clients it has to be known who may have signed them"
         report.error(path, message, "add `ca: FILE`")
     ca = read_certificates(clients.ca, (*path, "ca"), report) if clients.ca else ""
-    crl = _revoked(clients.crl, (*path, "crl"), report) if clients.crl else ""
+    crl = _revoked(clients.crl, ca, (*path, "crl"), report) if clients.crl else ""
     return clients.certificate, ca, crl
 
 
-def _revoked(name: str, path: Path, report: Report) -> str:
-    """The text of a file with lists of revoked certificates, each of which may be over."""
+def _revoked(name: str, ca: str, path: Path, report: Report) -> str:
+    """The text of a file with lists of revoked certificates, each of which may be over. `ca`: whose they have to be."""
     from datetime import UTC, datetime
 
-    from cryptography.x509 import load_pem_x509_crl
+    from cryptography.x509 import load_pem_x509_certificates, load_pem_x509_crl
 
     text = read_text(name, path, report)
     if text is None:
@@ -149,13 +149,20 @@ def _revoked(name: str, path: Path, report: Report) -> str:
     if not blocks:
         hint = "a PEM file with -----BEGIN X509 CRL----- is needed"
         report.error(path, f"{name} holds no list of revoked certificates", hint)
+    found = set()
     for block in blocks:
         try:
-            until = load_pem_x509_crl(f"-----BEGIN X509 CRL-----{block}".encode()).next_update_utc
+            listed = load_pem_x509_crl(f"-----BEGIN X509 CRL-----{block}".encode())
+            until = listed.next_update_utc
+            found.add(listed.issuer)
         except ValueError as error:
             report.error(path, f"{name} holds a list of revoked certificates that cannot be read: {error}")
             continue
         if until is not None and until < datetime.now(UTC):
             message = f"the list of revoked certificates in {name} was good until {until:%Y-%m-%d}"
             report.warning(path, message, "every client's certificate is refused until there is a new one")
+    for authority in load_pem_x509_certificates(ca.encode()) if ca and found else ():
+        if authority.subject not in found:
+            message = f"{name} has no list of what {authority.subject.rfc4514_string()} has revoked"
+            report.warning(path, message, "all certificates that it has signed are refused; add its list")
     return text

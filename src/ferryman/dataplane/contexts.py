@@ -181,7 +181,7 @@ class Acceptor:
             context.verify_mode = ssl.CERT_REQUIRED if accept.verify == "required" else ssl.CERT_OPTIONAL
             _trust(context, accept.ca + "\n" + accept.crl)
             if accept.crl:
-                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN  # an authority on the way may be revoked as well
         if not accept.tickets:
             context.options |= ssl.OP_NO_TICKET
             context.num_tickets = 0

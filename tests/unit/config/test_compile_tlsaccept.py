@@ -166,6 +166,19 @@ def test_lists_of_what_is_revoked(tmp_path: Path, root: Ca, file: str) -> None:
     ]
 
 
+def test_an_authority_without_a_list_of_what_it_has_revoked(tmp_path: Path, root: Ca, file: str) -> None:
+    middle = ca(tmp_path, "middle", root)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(middle.certificate.subject)
+    builder = builder.last_update(NOW - DAY).next_update(NOW + DAY)
+    crl = write(tmp_path / "crl.pem", builder.sign(middle.key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    both = write(tmp_path / "both.pem", root.certificate, middle.certificate)
+    name = root.certificate.subject.rfc4514_string()
+    assert said(with_tls(f"{{certificates: {file}, clients: {{ca: {both}, crl: {crl}}}}}")) == [
+        f"warning: {crl} has no list of what {name} has revoked; all certificates that it has signed are refused; "
+        "add its list"
+    ]
+
+
 def test_of_pages_and_of_explicit_proxies(file: str) -> None:
     pages = loaded(f"listeners: {{p: {{bind: '127.0.0.1:1', pages: {{}}, tls: {{certificates: {file}}}}}}}")
     assert said(pages) == [

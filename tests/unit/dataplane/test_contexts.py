@@ -6,11 +6,16 @@ import os
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.unit.config.leaves import ca, issue, write
+from tests.unit.controlplane.authorities import DAY, NOW
 
 from ferryman.dataplane import contexts, openssl
 from ferryman.dataplane.contexts import Acceptor
@@ -230,6 +235,33 @@ def test_certificates_of_clients(verify: str) -> None:
     other.issue_cert("client.example").configure_cert(stranger)
     with pytest.raises(ssl.SSLCertVerificationError):
         shake(context, stranger)
+
+
+@pytest.mark.parametrize("revoked", ["", "leaf", "middle"])
+def test_revoked_certificates_of_clients_and_of_those_who_signed_them(tmp_path: Path, revoked: str) -> None:
+    root = ca(tmp_path)
+    middle = ca(tmp_path, "middle", root)
+    leaf, key = issue(middle, ["client.example"])
+    numbers = {"leaf": leaf.serial_number, "middle": middle.certificate.serial_number}
+    lists = []
+    for authority, signed in ((root, "middle"), (middle, "leaf")):
+        builder = x509.CertificateRevocationListBuilder().issuer_name(authority.certificate.subject)
+        builder = builder.last_update(NOW - DAY).next_update(NOW + DAY)
+        if signed == revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(numbers[signed]).revocation_date(NOW - DAY)
+            builder = builder.add_revoked_certificate(entry.build())
+        lists.append(builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode())
+    trusted = Path(root.cert_path).read_text()
+    accept = TlsAccept((certificate("api.example"),), verify="required", ca=trusted, crl="".join(lists))
+    context = Acceptor(accept, b"").context("", ())
+    assert context is not None
+    asking = client_context()
+    asking.load_cert_chain(write(tmp_path / "client.pem", leaf, middle.certificate, key))
+    if not revoked:
+        shake(context, asking)
+        return
+    with pytest.raises(ssl.SSLCertVerificationError, match="certificate revoked"):
+        shake(context, asking)
 
 
 def test_ocsp_responses_belong_to_their_certificates() -> None:
