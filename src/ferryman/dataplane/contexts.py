@@ -232,6 +232,8 @@ def _context(protocol: int, limits: TlsLimits = _LIMITS) -> ssl.SSLContext:
     # an end without close_notify is to be told from one with; renegotiation would mix reading and writing
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     context.options |= ssl.OP_NO_RENEGOTIATION
+    if openssl.available and protocol == ssl.PROTOCOL_TLS_SERVER:
+        openssl.remember_no_sessions(context)
     if limits.ciphers:
         _set(lambda: context.set_ciphers(limits.ciphers))
     if limits.ciphersuites:

@@ -18,10 +18,12 @@ from weakref import WeakKeyDictionary
 TICKET_KEYS: Final = 80
 """Bytes of the keys for session tickets: 16 for the name, 32 to authenticate, 32 to encrypt."""
 
+_CTRL_SET_SESSION_CACHE: Final = 44
 _CTRL_SET_TICKET_KEYS: Final = 59
 _CTRL_SET_STATUS_CB: Final = 63
 _CTRL_SET_STATUS_RESPONSE: Final = 71
 _CTRL_SET_GROUPS_LIST: Final = 92
+_CACHE_OFF: Final = 0
 _STATUS_OK: Final = 0
 _STATUS_NONE: Final = 3
 
@@ -85,6 +87,14 @@ def set_ciphersuites(context: ssl.SSLContext, suites: str) -> None:
     """Cipher suites of TLS 1.3, such as "TLS_AES_128_GCM_SHA256". Raises ValueError, UnavailableError."""
     if not _need().SSL_CTX_set_ciphersuites(_pointer(context), suites.encode()):
         raise ValueError(f"OpenSSL knows no such cipher suites: {suites}")
+
+
+def remember_no_sessions(context: ssl.SSLContext) -> None:
+    """Clients keep their sessions themselves, as tickets, or have none. Raises UnavailableError.
+
+    OpenSSL would remember 20480 per context that were begun without tickets, for hours (SSL_CTX_set_session_cache_mode).
+    """
+    _need().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_SESSION_CACHE, _CACHE_OFF, None)
 
 
 def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:

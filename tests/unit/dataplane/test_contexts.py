@@ -209,12 +209,17 @@ def test_a_session_is_not_resumed_where_other_certificates_are_shown(version: st
         shake(second, asking, "a.example", ticket)
 
 
-def test_no_tickets() -> None:
-    context = Acceptor(TlsAccept((certificate("api.example"),), tickets=False), b"").context("", ())
+@pytest.mark.parametrize(("version", "tickets"), [("1.2", True), ("1.2", False), ("1.3", False)])
+def test_sessions_without_tickets_are_not_resumed_and_not_remembered(version: str, tickets: bool) -> None:
+    accept = TlsAccept((certificate("api.example"),), tickets=tickets, limits=TlsLimits(version, version))
+    context = Acceptor(accept, os.urandom(openssl.TICKET_KEYS)).context("", ())
     assert context is not None
     asking = client_context()
+    if tickets:
+        asking.options |= ssl.OP_NO_TICKET  # the client's, who could resume such a session by its number
     client, _ = shake(context, asking)
-    assert client.session is None or not client.session.has_ticket
+    assert context.session_stats()["number"] == 0
+    assert not shake(context, asking, session=client.session)[0].session_reused
 
 
 @pytest.mark.parametrize("verify", ["optional", "required"])
