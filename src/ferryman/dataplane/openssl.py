@@ -92,7 +92,7 @@ def set_ciphersuites(context: ssl.SSLContext, suites: str) -> None:
 def remember_no_sessions(context: ssl.SSLContext) -> None:
     """Clients keep their sessions themselves, as tickets, or have none. Raises UnavailableError.
 
-    OpenSSL would remember 20480 per context that were begun without tickets, for hours (SSL_CTX_set_session_cache_mode).
+    OpenSSL would keep 20480 per context that were begun without tickets, for hours: SSL_CTX_set_session_cache_mode(3).
     """
     _need().SSL_CTX_ctrl(_pointer(context), _CTRL_SET_SESSION_CACHE, _CACHE_OFF, None)
 
