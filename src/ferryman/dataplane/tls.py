@@ -156,6 +156,8 @@ def _wrap(
             session=earlier,
         )
     except (ValueError, TypeError):  # TypeError: a NUL in it
+        if earlier is not None:  # made with other terms, or with a context that is not kept any more
+            return _wrap(context, fd, server_side, name)
         raise TlsFailure("local", f"{name!a} is no server name") from None
     except OSError as error:
         raise told_by(error) from None

@@ -247,6 +247,15 @@ def test_sessions_with_the_server_are_resumed(site: Site) -> None:
     assert not site.served["resumed"], "the session belongs to a name"
 
 
+def test_a_session_that_was_made_with_other_terms_is_no_reason_to_fail(site: Site) -> None:
+    site.serves(TlsAccept((SHOWN,)), to=TlsConnect(ca=CA_PEM))
+    context = serving("h2")
+    for options in ({}, {"alpn": ["h2"]}, {}):
+        site.beside(site.ask(**options), site.answer(context))
+        line = site.line()
+        assert (line["code"], line["retries"]) == ("--", 0)
+
+
 def test_cases_by_name(site: Site) -> None:
     through = TlsCase(when("api.example"), "test:1", None)
     site.serves(through, TlsAccept((SHOWN,)))
