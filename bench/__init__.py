@@ -1,14 +1,15 @@
 """The comparison with the peers: one command, one table.
 
 `python -m bench` starts ferryman and its peers in turn on one CPU with one worker each, puts the same load on them from
-the other CPU, and prints what each operation cost: HAProxy and nginx where ferryman forwards, Squid and tinyproxy where
-it is an explicit proxy. The way through the files:
+the other CPU, and prints what each operation cost: HAProxy and nginx where ferryman forwards, stunnel and hitch as well
+where TLS ends in it, Squid and tinyproxy where it is an explicit proxy. The way through the files:
 
     __main__    options, the rounds (A B C A B C ...), exit code
     peers       how each proxy is configured and started
     trial       one measurement: start, warm up, load, look
     loads       the workloads, and the servers behind the proxies
-    clients     those that speak CONNECT, in TLS or not
+    clients     those that speak CONNECT or PROXY, and look at what TLS agreed on
+    network     client, proxy and server as three machines
     certificates
                 the authorities and certificates of proxies and servers
     process     starting, pinning and stopping; free ports; the log sink

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,10 +20,11 @@ from typing import NoReturn
 
 from bench import loads, report
 from bench.measure import ProcessesChangedError, others_cpu
+from bench.network import network, why_not
 from bench.peers import Peer, found, installed
 from bench.process import BenchError, LogSink
 from bench.stalls import stall_clock
-from bench.trial import Trial
+from bench.trial import Routed, Trial
 
 RESULTS = Path(__file__).parent / "results"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # tinyproxy syncs its log, which should cost it little
@@ -156,7 +157,8 @@ def main(arguments: Sequence[str]) -> int:
         servers = stack.enter_context(loads.servers(folder, load_cpus))
         sink = stack.enter_context(LogSink())
         stalled = stack.enter_context(stall_clock(proxy_cpus, folder))
-        trial = Trial(folder, servers, sink, proxy_cpus, len(load_cpus), stalled, asked.seconds, asked.tunnels)
+        routed = stack.enter_context(_three_machines(folder, load_cpus, asked.only))
+        trial = Trial(folder, servers, sink, proxy_cpus, len(load_cpus), stalled, asked.seconds, asked.tunnels, routed)
         if asked.threads == 1:
             results = compare(trial, rounds, asked.only)
         else:
@@ -169,6 +171,21 @@ def main(arguments: Sequence[str]) -> int:
     for failure in rounds.failures:
         print(f"FAILED {failure}", file=sys.stderr)
     return 1 if rounds.failures else 0
+
+
+@contextlib.contextmanager
+def _three_machines(folder: Path, cpus: set[int], names: list[str]) -> Iterator[Routed | None]:
+    """For those workloads that need them; None: none does, or they cannot be had. Then `names` is without these."""
+    wanting = [workload.name for workload in loads.WORKLOADS if workload.routed and workload.name in names]
+    if wanting and (reason := why_not()):
+        print(f"left out: {', '.join(wanting)} ({reason})")
+        names[:] = [name for name in names if name not in wanting]
+        wanting = []
+    if not wanting:
+        yield None
+        return
+    with network() as machines, loads.routed_server(folder, cpus, machines) as server:
+        yield Routed(machines, server)
 
 
 def _refuse(reason: str) -> int:

@@ -1,8 +1,9 @@
-"""Clients that ask a proxy for a tunnel first, which wrk and iperf3 cannot; called by loads, on the load's CPU.
+"""Clients that do what wrk and iperf3 cannot; called by loads, on the load's CPU.
 
-`crowd` keeps many connections going in one thread. A connection is a generator (`Talk`) that gives its descriptor
-whenever it has to wait for bytes. The same clients, with nothing to ask for, go through a plain forwarder. They are
-slower than wrk, so their rates say little: what counts is what the proxy spends meanwhile.
+They ask a proxy for a tunnel first, send it a PROXY header, or look at what TLS agreed on. `crowd` keeps many
+connections going in one thread. A connection is a generator (`Talk`) that gives its descriptor whenever it has to wait
+for bytes. The same clients, with nothing to ask for, go through a plain forwarder. They are slower than wrk, so their
+rates say little: what counts is what the proxy spends meanwhile.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import TypeVar
 
-from bench.peers import Job
+from bench.peers import CIPHER, TLS_VERSION, Job
 from bench.process import BenchError
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ Talk = Generator[int, None, None]
 PATIENCE = 10.0
 BULK_REQUEST = b"GET /bulk HTTP/1.1\r\nHost: bench\r\n\r\n"
 BULK_REQUESTS = 1024  # sent ahead, so that the server never waits
+PROXY_HEADER = bytes.fromhex("0d0a0d0a000d0a515549540a 21 11 000c c0000201 c6336407 d903 01bb")
+"""Version 2, TCP over IPv4: from 192.0.2.1:55555 to 198.51.100.7:443."""
 _PIECE = 1 << 20
 
 
@@ -93,6 +96,31 @@ def request(job: Job, context: ssl.SSLContext | None = None, name: str = "") -> 
             yield from _answered(secured, f"{name}:{job.target}")
 
 
+def terminated(job: Job, context: ssl.SSLContext, name: str, kept: list[ssl.SSLSession] | None = None) -> Talk:
+    """A TLS connection with one request; to be resumed from the session that is `kept`, or else not.
+
+    Raises OSError, UnexpectedAnswerError, that also when TLS is not what all proxies were told.
+    """
+    with socket.create_connection(("127.0.0.1", job.listen)) as plain:
+        plain.setblocking(False)
+        fd = plain.fileno()
+        earlier = kept[0] if kept else None
+        with context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False, session=earlier) as inner:
+            yield from _patiently(fd, inner.do_handshake)
+            check_agreed(inner, resumed=earlier is not None)
+            yield from _answered(inner, f"{name}:{job.target}")
+            if kept is not None and inner.session is not None:
+                kept[:] = [inner.session]  # its tickets came with the answer
+
+
+def check_agreed(inner: ssl.SSLSocket, resumed: bool) -> None:
+    """Raises UnexpectedAnswerError when a proxy agreed on other TLS than it was told."""
+    cipher = inner.cipher()
+    found = (inner.version(), cipher and cipher[0], inner.session_reused)
+    if found != (TLS_VERSION, CIPHER, resumed):
+        raise UnexpectedAnswerError(f"version, cipher and whether it was resumed are {found}")
+
+
 @contextlib.contextmanager
 def opened(job: Job) -> Iterator[socket.socket]:
     """A connection all the way to the target, nothing sent on it. Raises BenchError, also for an OSError within."""
@@ -108,17 +136,28 @@ def opened(job: Job) -> Iterator[socket.socket]:
 def download(job: Job, seconds: float) -> tuple[int, float]:
     """Take /bulk again and again for so long; returns bytes and seconds. Raises BenchError."""
     with opened(job) as client:
-        start = time.monotonic()
-        client.sendall(BULK_REQUEST * BULK_REQUESTS)
-        if (head := client.recv(12, socket.MSG_PEEK)) != b"HTTP/1.1 200":
-            raise BenchError(f"no bulk but {head!r}")
-        taken, room = 0, bytearray(_PIECE)
-        while time.monotonic() < start + seconds:
-            # MSG_TRUNC: the kernel throws the bytes away without copying them (tcp(7))
-            if not (size := client.recv_into(room, _PIECE, socket.MSG_TRUNC)):
-                raise BenchError(f"the end after {taken} bytes")
-            taken += size
-        return taken, time.monotonic() - start
+        # MSG_TRUNC: the kernel throws the bytes away without copying them (tcp(7))
+        return _taken(client, seconds, lambda room: client.recv_into(room, _PIECE, socket.MSG_TRUNC))
+
+
+def download_secured(job: Job, seconds: float, context: ssl.SSLContext, name: str) -> tuple[int, float]:
+    """As download, with TLS, by a client that takes only so much as it decrypts."""
+    with opened(job) as plain, context.wrap_socket(plain, server_hostname=name) as client:
+        check_agreed(client, resumed=False)
+        return _taken(client, seconds, client.recv_into)
+
+
+def _taken(client: socket.socket, seconds: float, take: Callable[[bytearray], int]) -> tuple[int, float]:
+    start = time.monotonic()
+    client.sendall(BULK_REQUEST * BULK_REQUESTS)
+    if (head := client.recv(12)) != b"HTTP/1.1 200":
+        raise BenchError(f"no bulk but {head!r}")
+    taken, room = len(head), bytearray(_PIECE)
+    while time.monotonic() < start + seconds:
+        if not (size := take(room)):
+            raise BenchError(f"the end after {taken} bytes")
+        taken += size
+    return taken, time.monotonic() - start
 
 
 def _patiently(fd: int, step: Callable[[], T]) -> Generator[int, None, T]:
@@ -131,7 +170,9 @@ def _patiently(fd: int, step: Callable[[], T]) -> Generator[int, None, T]:
 
 
 def _asked(client: socket.socket, job: Job) -> Talk:
-    """Ask for the target, where the proxy does not know it by itself, and wait for the tunnel."""
+    """Ask for the target, where the proxy does not know it by itself, and wait for the tunnel; or send a header."""
+    if job.kind == "proxy_in":
+        client.sendall(PROXY_HEADER)
     if not job.explicit:
         return
     target = f"127.0.0.1:{job.target}"

@@ -1,8 +1,8 @@
 """The workloads: what is sent through a proxy, and the servers behind it.
 
-wrk makes the requests, iperf3 the bulk, this process itself the idle tunnels and all that explicit proxies are asked
-for (bench.clients); nginx answers. All of it runs on the load's CPU. wrk's clock starts when it sends a request, so a
-latency here is: accept to dial to answer, without the TCP (and, for `sni`, without the TLS) handshake.
+wrk makes the requests, iperf3 the bulk, this process itself the idle tunnels and what needs clients of another kind
+(bench.clients); nginx answers. All of it runs on the load's CPU. wrk's clock starts when it sends a request, so a
+latency here is: accept to dial to answer, without the TCP (and, where there is TLS, without the TLS) handshake.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from bench import certificates, clients
+from bench.network import Network
 from bench.peers import SNI_NAME, Job, Kind, found, nginx_preamble
 from bench.process import BenchError, free_port, running
 
@@ -46,6 +47,7 @@ class Servers:
     http: int
     tls: int
     names: int  # TLS with a certificate of its own for every name
+    proxied: int  # HTTP behind a PROXY header
     iperf3: int
 
 
@@ -53,7 +55,8 @@ class Servers:
 class Workload:
     """One kind of load. `run(job, seconds, threads)` puts it on a proxy with that job.
 
-    `peers` names the proxies it is for; the second is the one that the others are compared with in the table.
+    `peers` names the proxies it is for; the second is the one that the others are compared with in the table. Where it
+    is `routed`, client, proxy and server are three machines (bench.network).
     """
 
     name: str
@@ -63,6 +66,7 @@ class Workload:
     peers: tuple[str, ...]
     target: Callable[[Servers], int]
     run: Callable[[Job, int, int], Outcome]
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +119,56 @@ def _output(command: list[str], limit: float) -> str:
     return done.stdout
 
 
-def _wrk(url: str, connections: int, seconds: int, threads: int, *headers: str) -> Outcome:
+def _wrk(job: Job, url: str, connections: int, seconds: int, threads: int, *headers: str) -> Outcome:
     asked = [argument for header in headers for argument in ("-H", header)]
     threads = min(threads, connections)
     command = ["wrk", "--latency", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", *asked, url]
-    return parse_wrk(_output(command, seconds + 15))
+    return parse_wrk(_output([*job.place.at_client, *command], seconds + 15))
 
 
 def _plain(job: Job, seconds: int, threads: int) -> Outcome:
-    return _wrk(f"http://127.0.0.1:{job.listen}/", AT_ONCE, seconds, threads, "Connection: close")
+    return _wrk(job, f"http://{job.door}/", AT_ONCE, seconds, threads, "Connection: close")
 
 
 def _sni(job: Job, seconds: int, threads: int) -> Outcome:
-    return _wrk(f"https://{SNI_NAME}:{job.listen}/", AT_ONCE, seconds, threads, "Connection: close")
+    return _wrk(job, f"https://{SNI_NAME}:{job.listen}/", AT_ONCE, seconds, threads, "Connection: close")
 
 
 def _keep_alive(connections: int) -> Callable[[Job, int, int], Outcome]:
-    return lambda job, seconds, threads: _wrk(f"http://127.0.0.1:{job.listen}/", connections, seconds, threads)
+    return lambda job, seconds, threads: _wrk(job, f"http://{job.door}/", connections, seconds, threads)
+
+
+def _trusting(job: Job, authority: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(job.certificates / authority))
+
+
+def _tls_full(job: Job, seconds: int, _threads: int) -> Outcome:
+    context = _trusting(job, certificates.SERVER_AUTHORITY)
+    return Outcome(*clients.crowd((clients.terminated(job, context, SNI_NAME) for _ in repeat(None)), AT_ONCE, seconds))
+
+
+def _tls_resumed(job: Job, seconds: int, _threads: int) -> Outcome:
+    context = _trusting(job, certificates.SERVER_AUTHORITY)
+    kept: list[ssl.SSLSession] = []
+    clients.crowd(iter([clients.terminated(job, context, SNI_NAME, kept)]), 1, seconds)
+    if not kept:
+        raise BenchError("gave no session to resume")
+    talks = (clients.terminated(job, context, SNI_NAME, kept) for _ in repeat(None))
+    return Outcome(*clients.crowd(talks, AT_ONCE, seconds))
+
+
+def _tls_keep_alive(job: Job, seconds: int, threads: int) -> Outcome:
+    context = _trusting(job, certificates.SERVER_AUTHORITY)
+    clients.crowd(
+        iter([clients.terminated(job, context, SNI_NAME)]), 1, seconds
+    )  # whose TLS is looked at, unlike wrk's
+    return _wrk(job, f"https://{SNI_NAME}:{job.listen}/", 64, seconds, threads)
+
+
+def _tls_bulk(job: Job, seconds: int, _threads: int) -> Outcome:
+    context = _trusting(job, certificates.SERVER_AUTHORITY)
+    taken, passed = clients.download_secured(job, seconds, context, SNI_NAME)
+    return Outcome(taken / 1e9, passed)
 
 
 def _bulk(streams: int) -> Callable[[Job, int, int], Outcome]:
@@ -147,7 +184,7 @@ def _bulk(streams: int) -> Callable[[Job, int, int], Outcome]:
     return run
 
 
-def _connect(job: Job, seconds: int, _threads: int) -> Outcome:
+def _request(job: Job, seconds: int, _threads: int) -> Outcome:
     return Outcome(*clients.crowd((clients.request(job) for _ in repeat(None)), AT_ONCE, seconds))
 
 
@@ -170,11 +207,13 @@ def _mint(job: Job, seconds: int, _threads: int) -> Outcome:
 
 def _opened(job: Job, names: Iterable[str], seconds: int) -> Outcome:
     """A TLS connection for each of the names, with the proxy's certificate."""
-    context = ssl.create_default_context(cafile=str(job.certificates / certificates.PROXY_AUTHORITY))
+    context = _trusting(job, certificates.PROXY_AUTHORITY)
     return Outcome(*clients.crowd((clients.request(job, context, name) for name in names), AT_ONCE, seconds))
 
 
 FORWARDERS = ("ferryman", "haproxy", "nginx")
+TERMINATORS = ("ferryman", "haproxy", "nginx", "stunnel", "hitch")
+TO_PLAIN = ("ferryman", "ferryman-tcp", "haproxy")
 ASKED = ("ferryman", "squid", "tinyproxy", "ferryman-tcp")
 CARRYING = ("ferryman", "ferryman-tcp", "squid", "tinyproxy")
 BUMPING = ("ferryman", "squid")
@@ -188,7 +227,34 @@ WORKLOADS = (
     Workload("keepalive64", "keep-alive, 64 connections", "request", "forward", FORWARDERS, _http, _keep_alive(64)),
     Workload("bulk1", "bulk, 1 stream", "GB", "forward", FORWARDERS, _iperf3, _bulk(1)),
     Workload("bulk4", "bulk, 4 streams", "GB", "forward", FORWARDERS, _iperf3, _bulk(4)),
-    Workload("connect", f"CONNECT and a request, {_each}", "connection", "connect", ASKED, _http, _connect),
+    Workload(
+        "tls-full", f"TLS ends here, full handshakes, {_each}", "handshake", "terminate", TERMINATORS, _http, _tls_full
+    ),
+    Workload(
+        "tls-resumed", f"TLS ends here, resumed, {_each}", "handshake", "terminate", TERMINATORS, _http, _tls_resumed
+    ),
+    Workload(
+        "tls-keepalive",
+        "TLS ends here, keep-alive, 64 connections",
+        "request",
+        "terminate",
+        TERMINATORS,
+        _http,
+        _tls_keep_alive,
+    ),
+    Workload("tls-bulk", "TLS ends here, a download", "GB", "terminate", TERMINATORS, _http, _tls_bulk),
+    Workload("proxy-in", f"PROXY header from the client, {_each}", "connection", "proxy_in", TO_PLAIN, _http, _request),
+    Workload(
+        "proxy-out",
+        f"PROXY header for the server, {_each}",
+        "connection",
+        "proxy_out",
+        TO_PLAIN,
+        attrgetter("proxied"),
+        _plain,
+    ),
+    Workload("transparent", f"TPROXY, {_each}", "connection", "transparent", TO_PLAIN, _http, _plain, routed=True),
+    Workload("connect", f"CONNECT and a request, {_each}", "connection", "connect", ASKED, _http, _request),
     Workload("connect-bulk", "a download through CONNECT", "GB", "connect", CARRYING, _http, _connect_bulk),
     Workload("bump", f"TLS opened, warm, {_each}", "handshake", "bump", BUMPING, _tls, _bump),
     Workload("mint", f"TLS opened, new names, {_each}", "name", "mint", BUMPING, attrgetter("names"), _mint),
@@ -202,7 +268,7 @@ IDLES = (
 @contextlib.contextmanager
 def servers(folder: Path, cpus: set[int]) -> Iterator[Servers]:
     """Run the servers behind the proxies until the block ends."""
-    ports = Servers(http=free_port(), tls=free_port(), names=free_port(), iperf3=free_port())
+    ports = Servers(http=free_port(), tls=free_port(), names=free_port(), proxied=free_port(), iperf3=free_port())
     certificates.write(folder, SNI_NAME)
     with (folder / "bulk").open("wb") as bulk:
         bulk.truncate(BULK_SIZE)
@@ -211,22 +277,51 @@ def servers(folder: Path, cpus: set[int]) -> Iterator[Servers]:
     nginx = [found("nginx"), "-p", str(folder), "-c", str(config)]
     iperf3 = ["iperf3", "-s", "-B", "127.0.0.1", "-p", str(ports.iperf3)]
     with (
-        running(nginx, cpus, (ports.http, ports.tls, ports.names), folder / "nginx.log"),
+        running(nginx, cpus, (ports.http, ports.tls, ports.names, ports.proxied), folder / "nginx.log"),
         running(iperf3, cpus, (ports.iperf3,), folder / "iperf3.log"),
     ):
         yield ports
 
 
+@contextlib.contextmanager
+def routed_server(folder: Path, cpus: set[int], network: Network) -> Iterator[int]:
+    """Run an HTTP server on the third of three machines until the block ends; yields its port."""
+    (folder / "routed").mkdir()
+    port = free_port()
+    config = folder / "routed" / "nginx.conf"
+    config.write_text(_routed_config(folder / "routed", network.place.server, port, len(cpus)))
+    nginx = [*network.at_server, found("nginx"), "-p", str(folder), "-c", str(config)]
+    with running(nginx, cpus, (port,), folder / "routed" / "nginx.log"):
+        yield port
+
+
+def _routed_config(folder: Path, host: str, port: int, workers: int) -> str:
+    return f"""\
+{nginx_preamble(folder, workers, 1000)}
+http {{
+    access_log off;
+    {_temporary(folder)}
+    keepalive_requests 1000000000;
+    server {{
+        listen {host}:{port} backlog=4096;
+        location / {{ return 200 "across\\n"; }}
+    }}
+}}
+"""
+
+
+def _temporary(folder: Path) -> str:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return "\n    ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+
+
 def _server_config(folder: Path, ports: Servers, workers: int) -> str:
-    bodies = "\n    ".join(
-        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     server = folder / certificates.SERVER
     return f"""\
 {nginx_preamble(folder, workers, 1000)}
 http {{
     access_log off;
-    {bodies}
+    {_temporary(folder)}
     keepalive_requests 1000000000;
     sendfile on;
     ssl_certificate_key {server};
@@ -238,6 +333,10 @@ http {{
         ssl_certificate {server};
         location / {{ return 200 "across\\n"; }}
         location = /bulk {{ alias {folder}/bulk; }}
+    }}
+    server {{
+        listen 127.0.0.1:{ports.proxied} proxy_protocol backlog=4096;
+        location / {{ return 200 "across\\n"; }}
     }}
     server {{
         listen 127.0.0.1:{ports.names} ssl backlog=4096;

@@ -1,8 +1,9 @@
 """The proxies that are compared: how each is found, configured and started.
 
-ferryman and HAProxy run the very same file; nginx gets the equivalent in its own language. Everything a production
-proxy has is on: one log line per connection to syslog over UDP, counters, every timeout. As an explicit proxy ferryman
-has its native configuration, and Squid and tinyproxy are told the same; only tinyproxy logs to a file.
+ferryman and HAProxy run the very same file; the others get the equivalent in their own language. Everything a
+production proxy has is on: one log line per connection to syslog over UDP, counters, every timeout. As an explicit
+proxy ferryman has its native configuration, and Squid and tinyproxy are told the same. Where TLS ends in the proxy, all
+are told version, cipher and curve. tinyproxy, stunnel and hitch log to files.
 """
 
 import json
@@ -15,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from bench.certificates import PROXY_AUTHORITY, SERVER_AUTHORITY
+from bench.certificates import PROXY_AUTHORITY, SERVER, SERVER_AUTHORITY
 
 SNI_NAME = "localhost"  # wrk sends the URL's host as SNI, and the host must resolve
 HAPROXY_FORWARD = "    default_backend servers\n"
@@ -31,12 +32,27 @@ HAPROXY_BY_NAME = f"""\
 backend refused
     server none 127.0.0.1:1
 """
-SQUID_USER = "nobody"
+UNPRIVILEGED = "nobody"
 ACCESS_LOG = "access.log"  # in the job's folder, of a proxy that cannot log over UDP
 
-Kind = Literal["forward", "by_name", "connect", "bump", "mint"]
-"""What a proxy does: forward; forward by SNI; what CONNECT asks for, blindly; the same with TLS opened; also by SNI."""
+TLS_VERSION = "TLSv1.3"
+CIPHER = "TLS_AES_128_GCM_SHA256"  # which all TLS 1.3 has (RFC 8446 section 9.1)
+CURVE = "X25519"
+BOUND = {
+    "terminate": f" ssl crt {{certificates}}/{SERVER} ssl-min-ver {TLS_VERSION} ciphersuites {CIPHER} curves {CURVE}",
+    "proxy_in": " accept-proxy",
+    "transparent": " transparent",
+}
+"""What a `bind` of the configuration that ferryman and HAProxy share has besides, by Kind."""
 
+Kind = Literal["forward", "by_name", "terminate", "proxy_in", "proxy_out", "transparent", "connect", "bump", "mint"]
+"""What a proxy does.
+
+Forward; forward by SNI; what is within TLS; with a PROXY header from the client, or for the server; what was for the
+server (TPROXY); what CONNECT asks for, blindly; the same with TLS opened; also by SNI.
+"""
+
+FORWARDING: tuple[Kind, ...] = ("forward", "by_name", "terminate", "proxy_in")
 OPENING: tuple[Kind, ...] = ("bump", "mint")
 SQUID_PEEK = """\
 acl hello at_step SslBump1
@@ -45,8 +61,21 @@ ssl_bump peek hello"""
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the proxy and its server are, and what a command has before it that is to run at the proxy or a client."""
+
+    proxy: str = "127.0.0.1"
+    server: str = "127.0.0.1"
+    at_proxy: tuple[str, ...] = ()
+    at_client: tuple[str, ...] = ()
+
+
+LOOPBACK = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """What a proxy is asked to do: from the port `listen` to the port `target`, on loopback.
+    """What a proxy is asked to do: from the port `listen` to the port `target`.
 
     `certificates` is the folder of bench.certificates, with the authorities for `bump`.
     """
@@ -59,6 +88,14 @@ class Job:
     connections: int
     kind: Kind
     certificates: Path
+    place: Place = LOOPBACK
+
+    @property
+    def door(self) -> str:
+        """Address and port that clients connect to."""
+        if self.kind == "transparent":
+            return f"{self.place.server}:{self.target}"
+        return f"{self.place.proxy}:{self.listen}"
 
     @property
     def explicit(self) -> bool:
@@ -70,13 +107,13 @@ class Job:
 class Peer:
     """A proxy under test. `version` is empty when it is not installed; `command` writes its configuration.
 
-    One that is not `explicit` stands beside the explicit proxies as a plain forwarder.
+    For `kinds` it can do what is asked; beside others it stands as a plain forwarder.
     """
 
     name: str
     version: str
     command: Callable[[Job], list[str]]
-    explicit: bool = False
+    kinds: tuple[Kind, ...]
 
 
 def haproxy_config(job: Job) -> str:
@@ -104,10 +141,10 @@ defaults
 
 backend servers
     balance roundrobin
-    server one 127.0.0.1:{job.target}
+    server one {job.place.server}:{job.target}{" send-proxy-v2" if job.kind == "proxy_out" else ""}
 
 frontend crossing
-    bind 127.0.0.1:{job.listen}
+    bind {job.place.proxy}:{job.listen}{BOUND.get(job.kind, "").format(certificates=job.certificates)}
 {HAPROXY_BY_NAME if job.kind == "by_name" else HAPROXY_FORWARD}"""
 
 
@@ -119,6 +156,14 @@ def nginx_stream_config(job: Job) -> str:
         directives = "ssl_preread on; proxy_pass $way;"
     else:
         forward, directives = "", "proxy_pass servers;"
+    bound = {"terminate": " ssl", "proxy_in": " proxy_protocol"}.get(job.kind, "")
+    if job.kind == "terminate":
+        directives += f"""
+        ssl_certificate {job.certificates / SERVER};
+        ssl_certificate_key {job.certificates / SERVER};
+        ssl_protocols {TLS_VERSION};
+        ssl_conf_command Ciphersuites {CIPHER};
+        ssl_ecdh_curve {CURVE};"""
     return f"""\
 load_module {nginx_modules()}/ngx_stream_module.so;
 {nginx_preamble(job.folder, job.workers, job.connections)}
@@ -129,13 +174,52 @@ stream {{
     upstream servers {{ server 127.0.0.1:{job.target}; }}
     {forward}
     server {{
-        listen 127.0.0.1:{job.listen};
+        listen 127.0.0.1:{job.listen}{bound};
         proxy_connect_timeout 5s;
         proxy_timeout 1m;
         preread_timeout 5s;
         {directives}
     }}
 }}
+"""
+
+
+def stunnel_config(job: Job) -> str:
+    """stunnel with the lines of its log that tell of a connection. It has a thread for each."""
+    return f"""\
+foreground = yes
+pid =
+syslog = no
+output = {job.folder / ACCESS_LOG}
+debug = notice
+
+[crossing]
+accept = 127.0.0.1:{job.listen}
+connect = 127.0.0.1:{job.target}
+cert = {job.certificates / SERVER}
+sslVersionMin = {TLS_VERSION}
+ciphersuites = {CIPHER}
+curves = {CURVE}
+TIMEOUTidle = 3600
+TIMEOUTconnect = 5
+"""
+
+
+def hitch_config(job: Job) -> str:
+    """hitch, whose log tells of a connection in a dozen lines or not at all: not at all."""
+    user = f'user = "{UNPRIVILEGED}"' if os.geteuid() == 0 else ""  # it refuses to stay root
+    return f"""\
+{user}
+frontend = "[127.0.0.1]:{job.listen}"
+backend = "[127.0.0.1]:{job.target}"
+pem-file = "{job.certificates / SERVER}"
+workers = {job.workers}
+tls-protos = {TLS_VERSION}
+ciphersuites = "{CIPHER}"
+ecdh-curve = "{CURVE}"
+ocsp-dir = ""
+log-filename = "{job.folder / ACCESS_LOG}"
+log-level = 1
 """
 
 
@@ -179,7 +263,7 @@ ssl_bump bump all
 access_log udp://127.0.0.1:{job.log} squid
 cache_log stdio:{job.folder}/cache.log
 pid_filename {job.folder}/squid.pid
-cache_effective_user {SQUID_USER}
+cache_effective_user {UNPRIVILEGED}
 server_persistent_connections off
 cache deny all
 cache_mem 0
@@ -235,11 +319,13 @@ def found(program: str) -> str:
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin") or ""
 
 
-def _version(command: list[str]) -> str:
+def _version(command: list[str], begin: str = "") -> str:
+    """The first line that begins like this; "": it is not installed, or does not run."""
     if not command[0] or not Path(command[0]).exists():
         return ""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    return (done.stdout + done.stderr).strip().partition("\n")[0] if done.returncode == 0 else ""
+    lines = (done.stdout + done.stderr).strip().splitlines() if done.returncode == 0 else []
+    return next((line for line in lines if line.startswith(begin)), "")
 
 
 def _nginx_version() -> str:
@@ -279,8 +365,16 @@ def _squid(job: Job) -> list[str]:
     if os.geteuid() == 0:  # which it refuses to stay
         job.folder.parent.chmod(0o755)
         for path in (job.folder, *job.folder.rglob("*")):
-            shutil.chown(path, SQUID_USER)
+            shutil.chown(path, UNPRIVILEGED)
     return command
+
+
+def _stunnel(job: Job) -> list[str]:
+    return [found("stunnel4"), _write(job, "stunnel.conf", stunnel_config(job))]
+
+
+def _hitch(job: Job) -> list[str]:
+    return [found("hitch"), f"--config={_write(job, 'hitch.conf', hitch_config(job))}"]
 
 
 def _tinyproxy(job: Job) -> list[str]:
@@ -295,11 +389,13 @@ def installed() -> dict[str, Peer]:
     """The proxies this machine has, by name, in the order they are run."""
     ferryman = _version([FERRYMAN, "--version"])
     peers = (
-        Peer("ferryman", ferryman, _ferryman, explicit=True),
-        Peer("ferryman-tcp", ferryman, _ferryman),
-        Peer("haproxy", _version([found("haproxy"), "-v"]), _haproxy),
-        Peer("nginx", _nginx_version(), _nginx),
-        Peer("squid", _squid_version(), _squid, explicit=True),
-        Peer("tinyproxy", _version([found("tinyproxy"), "-v"]), _tinyproxy, explicit=True),
+        Peer("ferryman", ferryman, _ferryman, get_args(Kind)),
+        Peer("ferryman-tcp", ferryman, _ferryman, ("forward",)),
+        Peer("haproxy", _version([found("haproxy"), "-v"]), _haproxy, (*FORWARDING, "proxy_out", "transparent")),
+        Peer("nginx", _nginx_version(), _nginx, FORWARDING),
+        Peer("stunnel", _version([found("stunnel4"), "-version"], "stunnel"), _stunnel, ("terminate",)),
+        Peer("hitch", _version([found("hitch"), "--version"]), _hitch, ("terminate",)),
+        Peer("squid", _squid_version(), _squid, ("connect", *OPENING)),
+        Peer("tinyproxy", _version([found("tinyproxy"), "-v"]), _tinyproxy, ("connect",)),
     )
     return {peer.name: peer for peer in peers if peer.version}

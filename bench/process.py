@@ -38,10 +38,11 @@ def free_port() -> int:
     raise BenchError(f"no free port between {PORTS.start} and {PORTS.stop}")
 
 
-def is_listening(port: int) -> bool:
-    """Whether something listens on this TCP port; looked up in /proc/net, so nobody sees a stray connection."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(FileNotFoundError):  # no IPv6 in this kernel
+def is_listening(port: int, pid: int) -> bool:
+    """Whether something listens on this TCP port, in the network namespace of that process; looked up in /proc, so
+    nobody sees a stray connection."""
+    for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
+        with contextlib.suppress(OSError):  # no IPv6 in this kernel; or the process has ended
             for line in Path(table).read_text().splitlines()[1:]:
                 _, local, _, state, *_ = line.split()
                 if state == LISTEN_STATE and int(local.rpartition(":")[2], 16) == port:
@@ -62,7 +63,7 @@ def running(command: Sequence[str], cpus: set[int], ports: Sequence[int], log: P
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not all(map(is_listening, ports)):
+        while not all(is_listening(port, process.pid) for port in ports):
             if process.poll() is not None or time.monotonic() > deadline:
                 reason = "ended" if process.poll() is not None else "does not listen"
                 raise BenchError(f"{command[0]} {reason}: {log.read_text(errors='replace')[-600:].strip()}")

@@ -71,28 +71,31 @@ def stall_clock(cpus: set[int], folder: Path) -> Iterator[StallClock]:
         process.wait()
 
 
-def segments() -> int:
-    """TCP segments that this machine has received since boot (/proc/net/snmp, InSegs of RFC 1213)."""
-    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:")
+def segments(pid: int) -> int:
+    """TCP segments that came in since boot, in the network namespace of that process (InSegs of RFC 1213)."""
+    lines = Path(f"/proc/{pid}/net/snmp").read_text().splitlines()
+    names, values = (line.split() for line in lines if line[:4] == "Tcp:")
     return int(values[names.index("InSegs")])
 
 
-def cpu_reader(path: Path) -> Callable[[], float | None]:
-    """Gives a function: CPU seconds of the followed processes, with threads that came and went; None when these have
-    changed."""
+def reader(path: Path) -> Callable[[], tuple[float, int] | None]:
+    """Gives a function: CPU seconds of the followed processes, with threads that came and went, and TCP segments where
+    the first of them is; None when these have changed."""
+    pids: list[int] = []
     clocks: list[int] = []
     known: tuple[int, int] | None = None
 
-    def read() -> float | None:
-        nonlocal clocks, known
+    def read() -> tuple[float, int] | None:
+        nonlocal pids, clocks, known
         status = path.stat()
         present = (status.st_ino, status.st_mtime_ns)
         if present != known:
             known = present
-            clocks = [process_clock(int(pid)) for pid in path.read_text().split()]
+            pids = list(map(int, path.read_text().split()))
+            clocks = list(map(process_clock, pids))
             return None
         try:
-            return sum(map(time.clock_gettime, clocks))
+            return (sum(map(time.clock_gettime, clocks)), segments(pids[0])) if pids else None
         except OSError:  # one of them has ended
             return None
 
@@ -110,7 +113,7 @@ def main(path: str) -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
         return
-    cpu_now = cpu_reader(Path(path).with_suffix(".pids"))
+    look = reader(Path(path).with_suffix(".pids"))
     with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), SHAPE.size) as shared:
         paused = cpu = 0.0
         passed = 0
@@ -119,9 +122,9 @@ def main(path: str) -> None:
         while True:
             time.sleep(max(0.0, due - time.monotonic()))
             late = time.monotonic() - due
-            used, seen = cpu_now(), segments()
+            seen = look()
             stopped = time.monotonic() - due - late > LATE  # paused while looking
-            after = None if used is None or stopped else (used, seen)
+            after = None if stopped else seen
             if late > LATE:
                 paused += late
             elif before is not None and after is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.loads import Idle, Servers, Workload, open_tunnels
 from bench.measure import cpu_between, family, memory
+from bench.network import Network
 from bench.peers import ACCESS_LOG, Job, Kind, Peer
 from bench.process import BenchError, LogSink, free_port, running
 from bench.report import Sample
@@ -16,6 +17,14 @@ from bench.stalls import MIN_SHARE, Seen, StallClock, segments
 
 IDLE_WARM_UP = 64  # tunnels opened before the first look at the memory, so that one-time costs are not counted
 LOG_PATIENCE = 3.0  # seconds a log line may take, on a busy machine
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Three machines, and the port of the server on the third."""
+
+    network: Network
+    server: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +39,33 @@ class Trial:
     stalled: StallClock
     seconds: int
     tunnels: int
+    routed: Routed | None = None
 
     def load(self, workload: Workload, workers: int, peer: Peer) -> Sample:
         """Measure `workload` on `peer` with this many workers.
 
         Raises BenchError or ProcessesChangedError when that cannot be done.
         """
-        job = self._job(peer, workload.kind, workload.target(self.servers), workers)
-        with running(peer.command(job), self.proxy_cpus, (job.listen,), job.folder / "output") as pid:
+        job, sink = self._job(peer, workload.kind, workload.target(self.servers), workers), self.sink
+        if workload.kind not in peer.kinds:
+            job = replace(job, target=self.servers.http)
+        with contextlib.ExitStack() as stack:
+            if workload.routed:
+                assert self.routed is not None, "asked for only where there is one"
+                network, sink = self.routed.network, self.routed.network.sink
+                job = replace(job, place=network.place, target=self.routed.server, log=sink.port)
+                stack.enter_context(network.intercepted(job))
+            command = [*job.place.at_proxy, *peer.command(job)]
+            pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), job.folder / "output"))
             workload.run(job, 1, self.load_threads)
             self.stalled.follow(list(family(pid)))
-            start, stalled, segments_before, before = time.monotonic(), self.stalled(), segments(), family(pid)
+            start, stalled, segments_before, before = time.monotonic(), self.stalled(), segments(pid), family(pid)
             outcome = workload.run(job, self.seconds, self.load_threads)
             cpu = cpu_between(before, family(pid))
-            seen, passed = self.stalled() - stalled, segments() - segments_before
+            seen, passed = self.stalled() - stalled, segments(pid) - segments_before
             lost = seen.paused / (time.monotonic() - start)
             pss = memory(pid).pss
-        if not self._logged(job):
+        if not _logged(job, sink):
             raise BenchError("wrote no log line, so its cost is not comparable")
         return Sample(
             cost=_undisturbed(cpu, seen, passed) / outcome.operations,
@@ -76,11 +95,12 @@ class Trial:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         most = self.tunnels + 1000
         job = Job(folder, free_port(), target, self.sink.port, workers, most, kind, self.folder)
-        return job if peer.explicit or not job.explicit else replace(job, kind="forward")
+        return job if kind in peer.kinds else replace(job, kind="forward")
 
-    def _logged(self, job: Job) -> bool:
-        file = job.folder / ACCESS_LOG
-        return bool(file.stat().st_size if file.exists() else self.sink.drain(LOG_PATIENCE))
+
+def _logged(job: Job, sink: LogSink) -> bool:
+    file = job.folder / ACCESS_LOG
+    return bool(file.stat().st_size if file.exists() else sink.drain(LOG_PATIENCE))
 
 
 def _undisturbed(cpu: float, seen: Seen, passed: int) -> float:

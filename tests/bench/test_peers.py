@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from bench.peers import Job, Kind, found, installed
@@ -34,10 +35,11 @@ def accepts(name: str, job: Job, *check: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("kind", ["forward", "by_name"])
-@pytest.mark.parametrize(("name", "check"), [("haproxy", "-c"), ("nginx", "-t")])
-def test_configuration_of_a_forwarder_is_accepted(name: str, check: str, kind: Kind, job: Job) -> None:
-    accepts(name, replace(job, kind=kind), check)
+@pytest.mark.parametrize(("name", "check"), [("haproxy", "-c"), ("nginx", "-t"), ("hitch", "--test")])
+def test_configuration_of_a_forwarder_is_accepted(name: str, check: str, job: Job) -> None:
+    certificates.write(job.certificates, "localhost")
+    for kind in installed()[name].kinds if name in installed() else ("forward",):
+        accepts(name, replace(job, kind=kind), check)
 
 
 @pytest.mark.parametrize("kind", ["connect", "bump", "mint"])
@@ -46,7 +48,7 @@ def test_squid_configuration_is_accepted(kind: Kind, job: Job) -> None:
     accepts("squid", replace(job, kind=kind), "-k", "parse")
 
 
-@pytest.mark.parametrize("kind", ["forward", "by_name", "connect", "bump", "mint"])
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_ferryman_configuration_is_accepted(kind: Kind, job: Job) -> None:
     certificates.write(job.certificates, "localhost")
     program, _run, file = installed()["ferryman"].command(replace(job, kind=kind))
