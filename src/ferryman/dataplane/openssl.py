@@ -1,10 +1,12 @@
 """The few things of OpenSSL that a TLS server needs and Python's ssl module has no words for.
 
-Used by contexts. Calls the very library that the ssl module is linked with, on the SSL_CTX of an SSLContext (the first
-field of CPython's object, which is checked once: both ways of reading the options must agree). Where this Python is
-built otherwise, `available` is False and every function raises UnavailableError: nothing is done by halves. Manual
-pages of OpenSSL 3: SSL_CTX_set1_groups(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_tlsext_ticket_key_cb(3),
-SSL_CTX_set_tlsext_status_cb(3), X509_VERIFY_PARAM_set1_host(3).
+Used by contexts, tls and tlsrelay. Calls the very library that the ssl module is linked with, on the SSL_CTX of an
+SSLContext and the SSL of a connection (fields of CPython's objects, which is checked once: both ways of reading the
+same must agree). Where this Python is built otherwise, `available` is False and every function on contexts raises
+UnavailableError: nothing is done by halves. Those on connections do what can be done without. Manual pages of OpenSSL
+3: SSL_CTX_set1_groups(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_tlsext_ticket_key_cb(3),
+SSL_CTX_set_tlsext_status_cb(3), X509_VERIFY_PARAM_set1_host(3), SSL_CTX_set_mode(3), SSL_has_pending(3),
+SSL_rstate_string(3).
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _CTRL_SET_SESSION_CACHE: Final = 44
 _CTRL_SET_TICKET_KEYS: Final = 59
 _CTRL_SET_STATUS_CB: Final = 63
 _CTRL_SET_STATUS_RESPONSE: Final = 71
+_CTRL_CLEAR_MODE: Final = 78
 _CTRL_SET_GROUPS_LIST: Final = 92
+_MODE_AUTO_RETRY: Final = 4
 _CACHE_OFF: Final = 0
 _STATUS_OK: Final = 0
 _STATUS_NONE: Final = 3
@@ -50,6 +54,9 @@ def _load() -> Any:
             ("X509_VERIFY_PARAM_set1_ip_asc", number, (pointer, text)),
             ("SSL_ctrl", ctypes.c_long, (pointer, number, ctypes.c_long, pointer)),
             ("SSL_get_certificate", pointer, (pointer,)),
+            ("SSL_get_SSL_CTX", pointer, (pointer,)),
+            ("SSL_has_pending", number, (pointer,)),
+            ("SSL_rstate_string", text, (pointer,)),
             ("EVP_sha256", pointer, ()),
             ("X509_digest", number, (pointer, pointer, text, ctypes.POINTER(ctypes.c_uint))),
             ("CRYPTO_malloc", pointer, (ctypes.c_size_t, text, number)),
@@ -67,8 +74,24 @@ def _pointer(context: ssl.SSLContext) -> int | None:
     return ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value
 
 
+def _connection(sock: ssl.SSLSocket | ssl.SSLObject) -> tuple[int | None, int | None]:
+    """Its SSL, and the address of the SSLContext it was made with: second and third field of CPython's object."""
+    start = id(sock._sslobj) + object.__basicsize__  # type: ignore[union-attr]
+    _, connection, context = (ctypes.c_void_p * 3).from_address(start)
+    return connection, context
+
+
+def _reaches_connections() -> bool:
+    if _library is None:
+        return False
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    connection, made_with = _connection(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
+    return made_with == id(context) and bool(_library.SSL_get_SSL_CTX(connection) == _pointer(context))
+
+
 _library: Final = _load()
 available: Final = _library is not None
+_has_connections: Final = _reaches_connections()
 
 
 def _need() -> Any:
@@ -135,3 +158,25 @@ def set_ocsp_responses(context: ssl.SSLContext, responses: dict[bytes, bytes]) -
     callback = _StatusCallback(answer)
     library.SSL_CTX_callback_ctrl(_pointer(context), _CTRL_SET_STATUS_CB, callback)
     _callbacks[context] = callback
+
+
+# connections
+
+
+def pause_at_each_record(sock: ssl.SSLSocket) -> None:
+    """Let a read end with SSLWantReadError after every record without application data, though more may have come.
+
+    Otherwise it goes on for as long as such records come in: whoever sends nothing but new keys (KeyUpdate, RFC 8446
+    section 4.6.3) would hold up the whole process.
+    """
+    if _has_connections:
+        _library.SSL_ctrl(_connection(sock)[0], _CTRL_CLEAR_MODE, _MODE_AUTO_RETRY, None)
+
+
+def is_amid_record(sock: ssl.SSLSocket) -> bool:
+    """Has a part of a record been read, all that there is being read? False also where that cannot be found out."""
+    if not _has_connections:
+        return False
+    connection = _connection(sock)[0]
+    # the first five bytes are no longer pending once they are understood
+    return bool(_library.SSL_has_pending(connection)) or _library.SSL_rstate_string(connection) == b"RB"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ferryman.dataplane import openssl
 from ferryman.dataplane.contexts import ServerTerms, for_server
 from ferryman.dataplane.loop import EDGE, ERR, OUT, suspend
 from ferryman.dataplane.tlsfailure import TlsFailure, told_by
@@ -147,7 +148,7 @@ def _wrap(
     raw = socket.socket(fileno=fd)
     try:
         raw.setblocking(False)  # it is; the object does not know
-        return context.wrap_socket(
+        sock = context.wrap_socket(
             raw,
             server_side=server_side,
             do_handshake_on_connect=False,
@@ -155,6 +156,8 @@ def _wrap(
             server_hostname=name or None,
             session=earlier,
         )
+        openssl.pause_at_each_record(sock)
+        return sock
     except (ValueError, TypeError):  # TypeError: a NUL in it
         if earlier is not None:  # made with other terms, or with a context that is not kept any more
             return _wrap(context, fd, server_side, name)

@@ -29,7 +29,7 @@ import ssl
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from ferryman.dataplane import fdio
+from ferryman.dataplane import fdio, openssl
 from ferryman.dataplane.connect import Attempt
 from ferryman.dataplane.contexts import Borrowing
 from ferryman.dataplane.loop import EDGE, OUT, Handler
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
 SHARE: Final = 128 * 1024  # bytes moved per event before others get their turn; with TLS a byte costs more
-_NOTHING, _END, _CUT = 0, -1, -2  # what a read gives that gives no bytes
+OVERHEAD: Final = 16 * 1024  # what a record that carries nothing counts for: its keys are as dear as so many bytes
+_NOTHING, _END, _CUT, _OTHER = 0, -1, -2, -3  # what a read gives that gives no bytes
 
 _buffer: Final = memoryview(bytearray(fdio.BUFFER))  # one for all: the process has one thread
 _whole: Final = [_buffer]
@@ -156,6 +157,12 @@ class TlsEnd(End):
             except OSError as error:
                 self._broken(_words(error))
                 return
+            if got == _OTHER:
+                share, sure = share - OVERHEAD, False
+                if share <= 0:
+                    self._again()
+                    return
+                continue
             if got <= 0:
                 break
             try:
@@ -190,12 +197,14 @@ class TlsEnd(End):
                 return _NOTHING
         if not sure and not sock.pending():
             ahead = fdio.peek(self.fd, 1)
-            if not ahead:
-                return _NOTHING if ahead is None else _CUT
+            if ahead is None:
+                return _NOTHING
+            if not ahead and not openssl.is_amid_record(sock):
+                return _CUT
         try:
             return sock.read(len(_buffer), _buffer) or _END  # type: ignore[return-value]
-        except ssl.SSLWantReadError:  # part of a record, or none of ours (tickets, new keys)
-            return _NOTHING
+        except ssl.SSLWantReadError:  # part of a record, or none of ours (tickets, new keys), behind which may be more
+            return _NOTHING if fdio.peek(self.fd, 1) is None else _OTHER
         except ssl.SSLZeroReturnError:  # the ssl module's 0, once a close_notify was sent as well
             return _END
         except ssl.SSLWantWriteError:
