@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from ferryman.dataplane.session import Session
 
 SHARE: Final = 128 * 1024  # bytes moved per event before others get their turn; with TLS a byte costs more
-OVERHEAD: Final = 16 * 1024  # what a record that carries nothing counts for: its keys are as dear as so many bytes
+EMPTY: Final = 16 * 1024  # what a record that carries nothing counts for: new keys are as dear as so many bytes
+LEAST: Final = 2048  # what any other counts for, however little is in it
 _NOTHING, _END, _CUT, _OTHER = 0, -1, -2, -3  # what a read gives that gives no bytes
 
 _buffer: Final = memoryview(bytearray(fdio.BUFFER))  # one for all: the process has one thread
@@ -158,7 +159,7 @@ class TlsEnd(End):
                 self._broken(_words(error))
                 return
             if got == _OTHER:
-                share, sure = share - OVERHEAD, False
+                share, sure = share - EMPTY, False
                 if share <= 0:
                     self._again()
                     return
@@ -175,7 +176,7 @@ class TlsEnd(End):
                 self.rest = bytes(_buffer[taken:got])
                 peer.watch_out()
                 return
-            share -= got
+            share -= got if got > LEAST else LEAST
             if share <= 0:
                 self._again()
                 return
