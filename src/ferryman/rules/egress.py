@@ -10,7 +10,7 @@ there itself is dataplane.ownaddresses' matter.
 
 from __future__ import annotations
 
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, inet_aton, inet_ntop, inet_pton
 from typing import Final
 
 _METADATA: Final = {
@@ -52,12 +52,18 @@ def prohibited(address: str) -> str:
 def prohibited_name(host: str) -> tuple[str, str]:
     """As `prohibited`, for a host in lower case that is resolved elsewhere: only what is written can be judged.
 
-    The reason, and the address that the host stands for wherever that is.
+    The reason, and the address that the host stands for wherever that is. What other programs take for an address is
+    one here as well (inet_aton(3)): 127.1, 2130706433, 0x7f.1.
     """
     if found := _NAMES.get(host) or (_LOOPBACK_NAME if host.endswith(".localhost") else None):
         return found
-    reason = prohibited(host)
-    return ("", host) if reason == "no IP address" else (reason, host)
+    address = host
+    if not _packed(host):
+        try:
+            address = inet_ntop(AF_INET, inet_aton(host))
+        except (OSError, UnicodeError, ValueError):
+            return "", host
+    return prohibited(address), address
 
 
 def spellings(address: str) -> set[str]:

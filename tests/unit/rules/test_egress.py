@@ -103,10 +103,27 @@ def test_spellings(address: str, found: set[str]) -> None:
     assert spellings(address) == found
 
 
-@pytest.mark.parametrize("text", ["", "example.com", "127.1", "1.2.3.4\0", "::g", "[::1]", "1.2.3", "１.2.3.4"])
+@pytest.mark.parametrize("text", ["", "example.com", "1.2.3.4\0", "::g", "[::1]", "1.2.3.4.5", "１.2.3.4"])
 def test_what_is_no_address_does_not_pass(text: str) -> None:
     assert prohibited(text) == "no IP address"
     assert prohibited_name(text) == ("", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.1", (LOOPBACK, "127.0.0.1")),
+        ("2130706433", (LOOPBACK, "127.0.0.1")),
+        ("0x7f.1", (LOOPBACK, "127.0.0.1")),
+        ("0177.0.0.1", (LOOPBACK, "127.0.0.1")),
+        ("2852039166", (METADATA, "169.254.169.254")),
+        ("0", (UNSPECIFIED, "0.0.0.0")),
+        ("10.1", ("", "10.0.0.1")),
+    ],
+)
+def test_addresses_in_spellings_that_resolve_as_names_do(text: str, found: tuple[str, str]) -> None:
+    assert prohibited(text) == "no IP address"
+    assert prohibited_name(text) == found
 
 
 @pytest.mark.parametrize(
