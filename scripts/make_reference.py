@@ -29,6 +29,7 @@ SECTIONS = {
     "SendProxySettings": "send_proxy",
     "OriginSettings": "source",
     "DestinationSettings": "destination",
+    "PrewarmSettings": "prewarm",
     "RuleSettings": "connection and inspect",
     "RouteSettings": "routes and server_rules",
     "TlsCaseSettings": "listeners.NAME.tls",
@@ -211,7 +212,7 @@ def _type(value: dict[str, Any]) -> str:
         if isinstance(of, dict):
             return f"mapping of name to {_type(of)}"
         return "{" + ", ".join(value.get("properties", {})) + "}"
-    return {"string": "text", "integer": "number", "boolean": "true or false"}[str(kind)]
+    return {"string": "text", "integer": "number", "number": "number", "boolean": "true or false"}[str(kind)]
 
 
 def _default(value: dict[str, Any]) -> str:

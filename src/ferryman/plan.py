@@ -315,6 +315,16 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class Prewarm:
+    """Connections that each worker holds ready for each server of a backend."""
+
+    min: int
+    max: int
+    rate: float  # how many are added for each one that was missing, every second
+    idle: float | None  # seconds that one waits to be taken before it is closed
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Servers and how one of them is chosen. `algorithm`: roundrobin, static-rr, leastconn, first, random, source."""
 
@@ -335,6 +345,7 @@ class Backend:
     server_rules: tuple[Route, ...] = ()  # use-server: Route.backend holds the server's name
     via: Through | None = None  # other proxies on the way to its servers
     destination: Destination | None = None  # instead of servers
+    prewarm: Prewarm | None = None  # connections held ready; None: each is made when it is needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ RUN = [block for block in BLOCKS if block.mark == "run"]
 def is_run(block: Block) -> bool:
     """Do marked commands of its page read it, perhaps with files that they make? Then they are its test."""
     name = block.mark.removeprefix("file: ")
-    return name != block.mark and any(other.page == block.page and f" {name} " in other.text for other in RUN)
+    return name != block.mark and any(other.page == block.page and name in other.text.split() for other in RUN)
 
 
 CONFIGURATIONS = [

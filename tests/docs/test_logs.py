@@ -41,6 +41,7 @@ def test_json_fields() -> None:
     record.ask = Ask("connect", "api.example.org", 443)
     record.original = ("198.51.100.7", 443)
     record.peer, record.unique_id = ("10.0.0.1", 40000), "7f"
+    record.prewarmed = True
     record.tls = Established("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2", False, b"", (), (("CN", "me"),))
     line = json.loads(compile_format("json", "here")(record))
     assert first_column("JSON") == fields(line)

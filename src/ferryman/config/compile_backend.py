@@ -5,6 +5,8 @@ Called by config.compile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ferryman.config.compile_check import compile_check
 from ferryman.config.compile_destination import compile_destination
 from ferryman.config.compile_origin import compile_source
@@ -15,7 +17,7 @@ from ferryman.config.compile_tlsconnect import compile_tls_connect
 from ferryman.config.model import BackendSettings, ServerSettings, parse_balance
 from ferryman.config.nearest import nearest
 from ferryman.config.source import Path, Report
-from ferryman.plan import Address, Backend, Server, Through
+from ferryman.plan import Address, Backend, Prewarm, Server, Through
 
 
 def compile_backend(
@@ -62,6 +64,7 @@ def compile_backend(
         server_rules=server_rules,
         via=via,
         destination=compile_destination(settings, _unnamed(settings, name, id, path, report), via, path, report),
+        prewarm=_prewarm(settings, servers, path, report),
     )
 
 
@@ -80,6 +83,29 @@ def _unnamed(settings: BackendSettings, name: str, id: int, path: Path, report: 
         send_proxy=compile_send_proxy(settings.send_proxy, (*path, "send_proxy"), report),
         tls=compile_tls_connect(settings.tls, address, (*path, "tls"), report),
     )
+
+
+def _prewarm(settings: BackendSettings, servers: Sequence[Server], path: Path, report: Report) -> Prewarm | None:
+    """No connection can be held ready whose way, or first bytes, depend on the client."""
+    wanted = settings.prewarm
+    if wanted is None:
+        return None
+    reasons = []
+    if settings.destination is not None:
+        reasons.append("each client says itself where it leads (`destination`)")
+    if settings.via is not None:
+        reasons.append("it goes through other proxies (`via`), which is made anew for each client")
+    for server in servers:
+        if server.send_proxy is not None:
+            reasons.append(f"{server.name} is told first who the client is (`send_proxy`)")
+        if server.source is not None and server.source.client:
+            reasons.append(f"{server.name} sees the client's address (`source`)")
+        if server.address.from_client:
+            reasons.append(f"the port of {server.name} is that of the client")
+    for reason in reasons:
+        message = f"connections of backend {path[-1]} cannot be held ready: {reason}"
+        report.error((*path, "prewarm"), message, "remove `prewarm`, or the other")
+    return Prewarm(wanted.min, wanted.max, wanted.rate, wanted.idle or None)
 
 
 def _refuse_local(servers: tuple[Server, ...], path: Path, report: Report) -> None:

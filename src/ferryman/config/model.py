@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 
 from ferryman.config.fields import CONNECT_EXAMPLES, Condition, Connect, Seconds, Section, one_or_list, text_for
@@ -261,6 +262,26 @@ Servers = Annotated[
 ]
 
 
+class PrewarmSettings(Section):
+    """Connections to servers that are made before anybody needs them: with TLS where servers are spoken with in TLS and
+    what they are asked for is fixed (`server_name`, `alpn`). Each worker holds its own, of each server."""
+
+    min: int = Field(default=1, ge=0, le=10_000)
+    """how many there are at least"""
+    max: int = Field(default=64, ge=1, le=10_000)
+    """and at most"""
+    rate: float = Field(default=1.0, ge=0, le=1000)
+    """for each one that was missing, so many more are made, every second; 0: there are always `min`"""
+    idle: Seconds | None = 20.0
+    """one that nobody needed for so long is closed; have it shorter than the servers' own patience; null or 0: never"""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> PrewarmSettings:
+        if self.min > self.max:
+            raise ValueError(f"`min` {self.min} is more than `max` {self.max}")
+        return self
+
+
 class BackendSettings(Section):
     """Servers and how one is chosen."""
 
@@ -304,6 +325,9 @@ class BackendSettings(Section):
     """true, false, or settings of TLS with the servers"""
     via: Through | None = None
     """other proxies on the way to the servers; default: none"""
+    prewarm: PrewarmSettings | None = None
+    """hold connections to the servers ready; not with `via`, `send_proxy`, `source: client` or `destination`, where
+    what is sent first depends on the client"""
     destination: Destination | None = None
     """instead of servers: where connections go that say so themselves, such as "{sni}:443" """
 

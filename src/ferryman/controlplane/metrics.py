@@ -69,6 +69,11 @@ _OWN: Final = (
     _Line("tunnels_spliced_total", "Tunnels that came to move bytes within the kernel", lambda c: c.spliced),
     _Line("bytes_spliced_total", "Bytes moved within the kernel", lambda c: c.bytes_spliced),
 )
+_PREWARM: Final = (
+    _Line("prewarmed_connections", "Connections held ready now, those being made included", lambda c: c.prewarmed_now),
+    _Line("prewarm_hits_total", "Sessions that got a connection that was held ready", lambda c: c.prewarm_hits),
+    _Line("prewarm_misses_total", "Sessions for which none was ready", lambda c: c.prewarm_misses),
+)
 _OWN_LISTENER: Final = (
     _Line("hellos_total", "ClientHellos read", lambda c: c.hellos),
     _Line("bad_hellos_total", "First bytes that were no ClientHello, malformed or too late", lambda c: c.bad_hellos),
@@ -105,8 +110,8 @@ class _Collector(Collector):
             ],
         )
         yield from _counted("ferryman_listener_", (*_OWN, *_OWN_LISTENER), listeners)
-        yield from _counted("ferryman_backend_", _OWN, backends)
-        yield from _counted("ferryman_server_", _OWN, servers)
+        yield from _counted("ferryman_backend_", (*_OWN, *_PREWARM), backends)
+        yield from _counted("ferryman_server_", (*_OWN, *_PREWARM), servers)
 
 
 def _labels(row: ListenerRow | BackendRow | ServerRow) -> dict[str, str]:

@@ -92,10 +92,19 @@ class Counts:
     handshakes: int
     resumed: int
     handshake_errors: int
+    prewarmed_now: int
+    prewarm_hits: int
+    prewarm_misses: int
 
     def average(self, milliseconds: int) -> int:
         """A sum of milliseconds per session."""
         return milliseconds // self.sessions if self.sessions > 0 else 0
+
+    @property
+    def prewarm_ratio(self) -> float:
+        """Of the sessions that could have had a connection held ready, how many had: 0 to 1."""
+        asked = self.prewarm_hits + self.prewarm_misses
+        return self.prewarm_hits / asked if asked > 0 else 0.0
 
 
 Condition = Literal["up", "going_down", "going_up", "down", "maint", "drain", "unchecked"]
@@ -164,6 +173,7 @@ class BackendRow:
     backup: int
     weight: int  # of the servers in use: the active ones, or the backups when there is no active one
     last_session: int
+    prewarmed: bool  # connections to its servers are held ready
     servers: tuple[ServerRow, ...]
     counts: Counts
     rate: Rate
@@ -277,6 +287,7 @@ class _Photographer:
             backup=len(backup),
             weight=sum(row.state.weight for row in in_use),
             last_session=self.last_session(counts),
+            prewarmed=backend.prewarm is not None,
             servers=servers,
             counts=counts,
             rate=self.view.rates.of(key),

@@ -21,8 +21,10 @@ Totals = dict[Key, list[int]]
 PROCESS: Final[Key] = ("process", "", "")
 """All listeners together; of its cells only those of sessions are in use."""
 
-GAUGES: Final = (Cell.SESSIONS_NOW, Cell.QUEUE_NOW)
-PEAKS: Final = (Cell.SESSIONS_MAX, Cell.QUEUE_MAX)
+PEAKS: Final = {Cell.SESSIONS_MAX: Cell.SESSIONS_NOW, Cell.QUEUE_MAX: Cell.QUEUE_NOW}
+"""Each with the gauge it is the peak of."""
+
+GAUGES: Final = (*PEAKS.values(), Cell.PREWARMED_NOW)
 _NOT_COUNTERS: Final = frozenset((*GAUGES, *PEAKS, Cell.LAST_SESSION))
 
 
@@ -85,10 +87,10 @@ def clear_maxima(plan: Plan, regions: Iterable[memoryview], carried: Totals) -> 
     """
     for region in regions:
         for _, base in keys(plan):
-            for now, peak in zip(GAUGES, PEAKS, strict=True):
+            for peak, now in PEAKS.items():
                 region[base + peak] = region[base + now]
     for cells in carried.values():
-        for now, peak in zip(GAUGES, PEAKS, strict=True):
+        for peak, now in PEAKS.items():
             cells[peak] = cells[now]
 
 

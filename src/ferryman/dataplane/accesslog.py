@@ -96,6 +96,7 @@ def _json(node: str) -> Make:
     clock = Clock(_utc)
     quote = encode_basestring_ascii
     machine = f'"node":{quote(node)},' if node else ""
+    prewarmed = ',"prewarmed":true'
 
     def optional(text: str | None) -> str:
         return quote(text) if text else "null"
@@ -116,7 +117,8 @@ def _json(node: str) -> Make:
             f'"code":"{r.code}","path":"{r.path}","retries":{r.retries},'
             f'"redispatched":{"true" if r.redispatched else "false"}'
             f"{_captured(captures) if captures else ''}{_asked(r.ask) if r.ask else ''}"
-            f"{_original(*r.original) if r.original else ''}{_terminated(r.tls) if r.tls else ''}}}"
+            f"{_original(*r.original) if r.original else ''}{_terminated(r.tls) if r.tls else ''}"
+            f"{prewarmed if r.prewarmed else ''}}}"
         )
 
     def _asked(ask: Ask) -> str:

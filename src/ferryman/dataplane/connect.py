@@ -11,16 +11,18 @@ import os
 import socket
 from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ferryman.dataplane import fdio
-from ferryman.dataplane.generation import Target
+from ferryman.dataplane.generation import Generation, Target
 from ferryman.dataplane.logfields import endpoint
 from ferryman.dataplane.loop import EDGE, ERR, OUT, SCARCE, suspend
+from ferryman.dataplane.record import Record
 from ferryman.plan import Source
+from ferryman.rules.facts import Facts
 
 if TYPE_CHECKING:
-    from ferryman.dataplane.session import Session
+    from ferryman.dataplane.worker import Worker
 
 STAGGER: Final = 0.25  # seconds before the next address of a name is tried as well (RFC 8305 section 5)
 
@@ -31,12 +33,31 @@ ORIGIN: Final = (names.EPERM, names.EADDRNOTAVAIL, names.EADDRINUSE, names.ENODE
 """What may be wrong with an origin. EADDRNOTAVAIL: not this machine's, or all its ports are in use."""
 
 
+class Requester(Protocol):
+    """Who wants a connection: a client's session, or a pool of connections that are held ready (prewarm)."""
+
+    worker: Worker
+    generation: Generation
+    record: Record
+    facts: Facts | None
+    fd: int  # the client's; -1: there is none
+    client_mask: int
+    server_mask: int
+    deadline: float
+
+    @property
+    def expired(self) -> bool: ...
+    def watch_client(self) -> None: ...
+    def resume(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class Attempt:
     """A socket being connected, on behalf of a session."""
 
     __slots__ = ("fd", "mask", "session")
 
-    def __init__(self, session: Session, fd: int) -> None:
+    def __init__(self, session: Requester, fd: int) -> None:
         self.session = session
         self.fd = fd
         self.mask = 0
@@ -68,7 +89,7 @@ class Failure(Exception):  # noqa: N818 - an outcome of trying, not an error of 
 
 
 async def connect_to(
-    session: Session,
+    session: Requester,
     name: str,
     targets: Sequence[Target],
     port: int,
@@ -132,7 +153,7 @@ async def connect_to(
             worker.loop.close(attempt.fd)
 
 
-def _origin(session: Session, source: Source) -> Origin:
+def _origin(session: Requester, source: Source) -> Origin:
     """Where this session's connection comes from. A client of a Unix socket has no address to lend."""
     record = session.record
     if source.client and record.client_host != "unix":
@@ -151,7 +172,7 @@ def _reachable(name: str, targets: Sequence[Target], origin: Origin) -> list[Tar
     return found
 
 
-def _begin(session: Session, target: Target, port: int, keepalive: bool, origin: Origin | None) -> Attempt:
+def _begin(session: Requester, target: Target, port: int, keepalive: bool, origin: Origin | None) -> Attempt:
     family, host = target
     fd, _ = fdio.connect(family, host, port) if origin is None else fdio.connect_from(family, host, port, *origin)
     attempt = Attempt(session, fd)

@@ -45,9 +45,12 @@ class Cell(enum.IntEnum):
     HANDSHAKES = 24  # listener: TLS with clients, server: with servers; those that went well
     RESUMED = 25  # of these, sessions that went on
     HANDSHAKE_ERRORS = 26
+    PREWARMED_NOW = 27  # backend, server: connections held ready, or being made to be
+    PREWARM_HITS = 28  # sessions that got one
+    PREWARM_MISSES = 29  # sessions for which there was none
 
 
-WIDTH: Final = 27
+WIDTH: Final = 30
 """Cells per block."""
 
 

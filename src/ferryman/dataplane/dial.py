@@ -192,6 +192,10 @@ async def _pause(session: Session, backend: Backend) -> bool:
 
 async def _connect(session: Session, backend: Backend, server: Server) -> int | ssl.SSLSocket:
     """One try at one server. Raises Failure."""
+    pool = session.generation.pools.get(server.id)
+    if pool is not None and not session.record.retries and (ready := pool.take(session)) is not None:
+        secured = server.tls is None or isinstance(ready, ssl.SSLSocket)
+        return ready if secured else await servertls.secure(session, backend, server, ready)  # type: ignore[arg-type]
     fd = await _by_first_way(session, backend, server)
     if server.send_proxy is not None:
         proxyhead.announce(session, server, fd)

@@ -24,6 +24,7 @@ from ferryman.dataplane.record import Record
 from ferryman.plan import Backend, Listener, Plan, Server, TlsAccept
 
 if TYPE_CHECKING:
+    from ferryman.dataplane.prewarm import Pool
     from ferryman.dataplane.session import Session
 
 TLS_SESSIONS: Final = 1024
@@ -67,6 +68,7 @@ class Generation:
         self.own_proxies = OwnAddresses(listener for listener in plan.listeners if listener.mode != "tcp")
         self.tls_sessions: Cache[ssl.SSLSession] = Cache(TLS_SESSIONS)  # by server id and name
         self._acceptors: dict[int, Acceptor] = {}  # by id() of what the plan holds
+        self.pools: dict[int, Pool] = {}  # by server id, where connections are held ready; the present plan's only
         self.set_weights({server.id: server.weight for server in plan.servers if not server.disabled})
 
     def set_weights(self, weights: Mapping[int, int]) -> None:
@@ -85,6 +87,8 @@ class Generation:
                 mixed.append(six.pop(0))
             if four:
                 mixed.append(four.pop(0))
+        if self.targets[server_id] != tuple(mixed) and server_id in self.pools:
+            self.pools[server_id].discard()  # they lead to where it was
         self.targets[server_id] = tuple(mixed)
 
     def acceptor(self, accept: TlsAccept, ticket_keys: bytes) -> Acceptor:
@@ -216,6 +220,11 @@ class Generation:
         for base in self._bases(record)[1:]:
             self.cells[base + cell] += 1
 
+    def server_gauge(self, server: Server, cell: Cell, amount: int) -> None:
+        """Change a gauge of the server and its backend."""
+        self.cells[self._server_base[server.id] + cell] += amount
+        self.cells[self._backend_base[self.backends[server.backend].id] + cell] += amount
+
     def listener_count(self, listener: Listener, cell: Cell) -> None:
         self.cells[self._listener_base[listener.id] + cell] += 1
 
@@ -246,6 +255,10 @@ class Generation:
     def server_load(self, server_id: int) -> int:
         """Connections a server has now, over all workers."""
         return self._sum(self._server_base[server_id] - self.start)
+
+    def server_prewarmed(self, server_id: int) -> int:
+        """Connections held ready for it, over all workers."""
+        return self._sum(self._server_base[server_id] - self.start + Cell.PREWARMED_NOW)
 
     def listener_load(self, listener_id: int) -> int:
         return self._sum(self._listener_base[listener_id] - self.start)

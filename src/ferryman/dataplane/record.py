@@ -62,6 +62,7 @@ class Record:
         "original",
         "path",
         "peer",
+        "prewarmed",
         "queue_ms",
         "reason",
         "redispatched",
@@ -105,6 +106,7 @@ class Record:
         self.backend_queue = 0
         self.retries = 0
         self.redispatched = False
+        self.prewarmed = False  # it got a connection that was made before
         self.bytes_in = 0  # from the client
         self.bytes_out = 0  # to the client
         self.path = "copy"  # or "splice", once a direction was switched

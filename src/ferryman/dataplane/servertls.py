@@ -10,21 +10,17 @@ from __future__ import annotations
 import hashlib
 import ssl
 from math import inf
-from typing import TYPE_CHECKING
 
 from ferryman.dataplane import contexts, tls
-from ferryman.dataplane.connect import Failure
+from ferryman.dataplane.connect import Failure, Requester
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Backend, Server, TlsConnect
 from ferryman.rules.facts import ABSENT
 from ferryman.wire.clienthello import ClientHello
 
-if TYPE_CHECKING:
-    from ferryman.dataplane.session import Session
 
-
-async def secure(session: Session, backend: Backend, server: Server, fd: int) -> ssl.SSLSocket:
+async def secure(session: Requester, backend: Backend, server: Server, fd: int) -> ssl.SSLSocket:
     """The handshake. Raises Failure, having closed `fd`."""
     connect = server.tls
     assert connect is not None
@@ -60,7 +56,7 @@ async def secure(session: Session, backend: Backend, server: Server, fd: int) ->
     return sock
 
 
-def asked_name(session: Session, connect: TlsConnect, host: str) -> str:
+def asked_name(session: Requester, connect: TlsConnect, host: str) -> str:
     """What the server is asked for (SNI); an address is never sent; "": nothing."""
     if connect.server_name is not None:
         return connect.server_name
@@ -70,7 +66,7 @@ def asked_name(session: Session, connect: TlsConnect, host: str) -> str:
     return host
 
 
-def offered(session: Session, connect: TlsConnect) -> tuple[str, ...]:
+def offered(session: Requester, connect: TlsConnect) -> tuple[str, ...]:
     """The protocols the server is offered."""
     if connect.alpn is not None:
         return connect.alpn

@@ -26,7 +26,7 @@ from ferryman.dataplane.tlsfailure import TlsFailure, told_by
 from ferryman.wire.certificate import certificate_names
 
 if TYPE_CHECKING:
-    from ferryman.dataplane.session import Session
+    from ferryman.dataplane.connect import Requester
 
 HANDSHAKE: Final = 10.0
 """Seconds a handshake may take where neither the caller nor the session has a deadline."""
@@ -71,7 +71,7 @@ class Established:
 
 
 async def client(
-    session: Session,
+    session: Requester,
     fd: int,
     terms: ServerTerms,
     server_hostname: str | None,
@@ -92,7 +92,7 @@ async def client(
     return sock
 
 
-async def server(session: Session, fd: int, context: ssl.SSLContext, deadline: float = inf) -> ssl.SSLSocket:
+async def server(session: Requester, fd: int, context: ssl.SSLContext, deadline: float = inf) -> ssl.SSLSocket:
     """TLS with a client. Raises TlsFailure; `fd` stays the session's, whose end closes it."""
     session.watch_client()
     sock = _wrap(context, fd, server_side=True, name=None)
@@ -100,7 +100,7 @@ async def server(session: Session, fd: int, context: ssl.SSLContext, deadline: f
     return sock
 
 
-def abandon(session: Session, sock: ssl.SSLSocket) -> None:
+def abandon(session: Requester, sock: ssl.SSLSocket) -> None:
     """Close a connection that nothing takes over, without a word."""
     session.worker.loop.close(sock.detach())
 
@@ -168,7 +168,7 @@ def _wrap(
         raw.detach()
 
 
-async def _shake(session: Session, sock: ssl.SSLSocket, deadline: float) -> None:
+async def _shake(session: Requester, sock: ssl.SSLSocket, deadline: float) -> None:
     """The handshake proper. Tries again whatever the session was resumed for: that is rare, and costs little."""
     loop = session.worker.loop
     own = session.deadline

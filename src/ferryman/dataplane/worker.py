@@ -17,7 +17,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
-from ferryman.dataplane import counters, fdio, privileges
+from ferryman.dataplane import counters, fdio, prewarm, privileges
 from ferryman.dataplane.channel import Frames, frame
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
@@ -127,6 +127,7 @@ class Worker:
             self._log_to(target, next(fds))
         logs = [self._log_writer(listener, plan) for listener in plan.listeners]
         self.generation = Generation(number, plan, region, self.index, logs)
+        self._hold_ready([] if self.draining else [self.generation])
         self.generations.append(self.generation)
         for earlier in [g for g in self.generations if not g.live and g is not self.generation]:
             self._forget(earlier)
@@ -219,6 +220,7 @@ class Worker:
         for door in self.doors.values():
             door.close()
         self.doors.clear()
+        self._hold_ready([])
         for session in self.waiting:
             if session.record.idle:
                 session.deadline = self.loop.now  # it waits for a request that would be refused
@@ -341,14 +343,19 @@ class Worker:
             for queue in generation.queues:
                 if queue:
                     self.grant(queue)
+        for pool in self.generation.pools.values():
+            pool.tick(now)
         if self.paused:
             self._unpause()
         if self._swept or now >= self._next_sweep:
             self._sweep(now)
-        if self.waiting or self.paused or self._swept:
+        pools = self.generation.pools.values()
+        if self.waiting or self.paused or self._swept or any(pool.making for pool in pools):
             self.loop.interval = TICK
+        elif self.live or pools:
+            self.loop.interval = min(self._sweep_every, prewarm.PERIOD) if pools else self._sweep_every
         else:
-            self.loop.interval = self._sweep_every if self.live else None
+            self.loop.interval = None
 
     def _sweep(self, now: float) -> None:
         table = self.loop.table
@@ -375,6 +382,15 @@ class Worker:
         self.loop.stopped = True
 
     # inner workings
+
+    def _hold_ready(self, generations: list[Generation]) -> None:
+        """Connections for these and no others (at most one: plans that are no longer followed need none)."""
+        for earlier in self.generations:
+            for pool in earlier.pools.values():
+                pool.discard()
+            earlier.pools = {}
+        for generation in generations:
+            generation.pools = prewarm.pools(self, generation)
 
     def _unpause(self) -> None:
         for door in list(self.paused):

@@ -90,9 +90,10 @@ SNI: Final = Table(
     http2_max_empty_frames_per_minute | inert | of HTTP/2
     quic | inert | there is no QUIC
     server_max_early_data | inert | there is no early data
-    tunnel_prewarm tunnel_prewarm_min tunnel_prewarm_max | inert | connections are made when they are needed
-    tunnel_prewarm_rate tunnel_prewarm_srv | inert | connections are made when they are needed
-    tunnel_prewarm_connect_timeout tunnel_prewarm_inactive_timeout | inert | connections are made when they are needed
+    tunnel_prewarm tunnel_prewarm_min tunnel_prewarm_max tunnel_prewarm_rate | yes |
+    tunnel_prewarm_inactive_timeout | yes |
+    tunnel_prewarm_connect_timeout | inert | all connections to servers have http.connect_attempts_timeout
+    tunnel_prewarm_srv | inert | no SRV records are looked up
     """,
 )
 
@@ -186,6 +187,7 @@ RECORDS: Final = Table(
     proxy.config.ssl.server.max_early_data proxy.config.ssl.server.allow_early_data_params | quiet |
     proxy.config.ssl.ocsp.enabled proxy.config.ssl.ocsp.cache_timeout proxy.config.ssl.ocsp.request_timeout | quiet |
     proxy.config.ssl.ocsp.update_period proxy.config.ssl.ocsp.request_mode | quiet |
+    proxy.config.tunnel.prewarm | yes |
     proxy.config.tunnel.activity_check_period proxy.config.tunnel.prewarm.algorithm | quiet |
     proxy.config.tunnel.prewarm.event_period proxy.config.tunnel.prewarm.max_stats_size | quiet |
 
@@ -194,7 +196,6 @@ RECORDS: Final = Table(
     proxy.config.ssl.keylog_file | inert | secrets are written nowhere
     proxy.config.ssl.allow_client_renegotiation | inert | clients cannot renegotiate
     proxy.config.ssl.engine.conf_file | inert |
-    proxy.config.tunnel.prewarm | inert | connections are made when they are needed
     proxy.config.proxy_protocol.max_header_size | inert |
 
     proxy.config.ssl.server.cert_chain.filename | not yet | append it to the certificates' files
@@ -212,7 +213,6 @@ HARMLESS: Final = {
     "proxy.config.ssl.server.ticket_key.filename": ("", "NULL"),
     "proxy.config.ssl.keylog_file": ("", "NULL"),
     "proxy.config.ssl.engine.conf_file": ("", "NULL"),
-    "proxy.config.tunnel.prewarm": ("0", "false"),
     "proxy.config.acl.subjects": ("PEER", "PEER,PROXY", "PROXY,PEER"),
     "proxy.config.cache.ip_categories.filename": ("", "NULL"),
 }

@@ -309,6 +309,8 @@ class _Builder:
             backend["source"] = At(fitting[0], port.mark)
         if (version := self._announced()) is not None:
             backend["send_proxy"] = version
+        if (prewarm := outbound.prewarm(entry, backend, _moving(route, port), self._site)) is not None:
+            backend["prewarm"] = prewarm
         return backend
 
     def _announced(self) -> At | None:
@@ -325,7 +327,7 @@ class _Builder:
         """`servers`, or a `destination` where the host is computed."""
         number = route.port
         if route.port in ("local", "proxy"):
-            moving = route.port == "proxy" or port.transparent
+            moving = _moving(route, port)
             if not moving and not port.number:
                 raise Mistake(route.word, "clients of a Unix socket use no port", "write one")
             number = "" if moving else str(port.number)
@@ -363,6 +365,11 @@ def _free_choice(entry: Entry, port: Port) -> bool:
     if any(word.text == "h2" for word in entry.alpn or ()):
         return True
     return port.http2 if entry.http2 is None else entry.http2
+
+
+def _moving(route: Route, port: Port) -> bool:
+    """Is the port of the servers the client's to choose?"""
+    return route.port == "proxy" or (route.port == "local" and port.transparent)
 
 
 def _condition(entry: Entry, port: Port) -> dict[str, object]:

@@ -7,14 +7,14 @@ that the *server* is asked for, which is the host of the route unless client_sni
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ferryman.config.dialects.ats import limits
 from ferryman.config.dialects.ats.records import Records
 from ferryman.config.dialects.ats.sni import Entry, Route
-from ferryman.config.dialects.ats.values import choice, is_address
+from ferryman.config.dialects.ats.values import choice, fraction, is_address, truth
 from ferryman.config.nearest import nearest
 from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics
@@ -54,6 +54,36 @@ def tls(entry: Entry, route: Route, site: Site) -> dict[str, object]:
     tree.update(_certificate(about, site))
     tree.update(limits.of_servers(site.records, site.diagnostics))
     return tree
+
+
+def prewarm(entry: Entry, backend: Mapping[str, object], moving: bool, site: Site) -> At | None:
+    """Native `prewarm`, if connections of this entry are to be held ready and can be. `moving`: servers' ports
+    are the clients'."""
+    word = entry.settings.get("tunnel_prewarm") or site.records.word("tunnel.prewarm")
+    if word is None or not truth(word):
+        return None
+    reason = next((_DEPENDENT[key] for key in _DEPENDENT if key in backend), "")
+    if isinstance(source := backend.get("source"), At) and source.value == "client":
+        reason = "servers see the client's address"
+    if moving:
+        reason = "the port is that of the client"
+    if reason:
+        site.diagnostics.warning(word.mark, f"{entry.fqdn.text}: no connection is held ready, since {reason}")
+        return None
+    said = {key: fraction(found) for key in _POOL if (found := entry.settings.get(f"tunnel_prewarm_{key}")) is not None}
+    least, most, idle = int(said.get("min", 0)), int(said.get("max", -1)), said.get("inactive_timeout", 0)
+    tree: dict[str, object] = {"min": max(least, 0), "max": _MOST if most < 0 else max(least, most, 1)}
+    if "rate" in said:
+        tree["rate"] = said["rate"]
+    return At({**tree, "idle": max(idle, 0)}, word.mark)
+
+
+_POOL: Final = ("min", "max", "rate", "inactive_timeout")
+_MOST: Final = 10_000  # what no limit is
+_DEPENDENT: Final = {
+    "destination": "its destination depends on the client",
+    "send_proxy": "servers are told first who the client is",
+}
 
 
 def _policy(entry: Entry, records: Records) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from ferryman.config.dialects.ats import tree
 from ferryman.config.dialects.ats.keywords import SNI
-from ferryman.config.dialects.ats.values import choice, is_address, networks, port_range, truth
+from ferryman.config.dialects.ats.values import choice, fraction, is_address, networks, port_range, truth
 from ferryman.config.place import At, Mistake, Word
 from ferryman.config.source import Diagnostics, Mark, Source
 
@@ -28,7 +28,8 @@ _CHOICES: Final = {
 }
 _TEXTS: Final = ("client_cert", "client_key", "client_sni_policy", "server_cipher_suite")
 _SUITES: Final = ("server_TLSv1_3_cipher_suites", "server_groups_list")
-_TRUTHS: Final = ("http2", "disable_h2", "ssl_ticket_enabled")
+_TRUTHS: Final = ("http2", "disable_h2", "ssl_ticket_enabled", "tunnel_prewarm")
+_NUMBERS: Final = ("tunnel_prewarm_min", "tunnel_prewarm_max", "tunnel_prewarm_rate", "tunnel_prewarm_inactive_timeout")
 _NAME: Final = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _PORTS: Final = {"{inbound_local_port}": "local", "{proxy_protocol_port}": "proxy", "": "local"}
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9_-]|\$1)+(?:\.(?:[A-Za-z0-9_-]|\$1)+)*\.?")
@@ -183,6 +184,8 @@ def _key(entry: Entry, key: str, value: tree.Value, folder: str) -> None:
             choice(word, _CHOICES[key])
         elif key in _TRUTHS:
             truth(word)
+        elif key in _NUMBERS:
+            fraction(word)
         else:
             assert key in _TEXTS + _SUITES, key
         entry.settings[key] = word

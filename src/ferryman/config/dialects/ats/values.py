@@ -16,6 +16,7 @@ from ferryman.config.place import At, Mistake, Word
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NUMBER: Final = re.compile(r"(-?[0-9]{1,15})([KMGT]?)")
+_FRACTION: Final = re.compile(r"-1|[0-9]{1,9}(\.[0-9]{1,9})?")
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TRUE: Final = ("1", "true", "on", "yes")
 _FALSE: Final = ("0", "false", "off", "no")
@@ -30,6 +31,13 @@ def integer(word: Word, low: int = -(1 << 62), high: int = 1 << 62) -> int:
     if not low <= number <= high:
         raise Mistake(word, f"{word.text} is out of range; it is {low} to {high}")
     return number
+
+
+def fraction(word: Word) -> float:
+    """A decimal fraction; -1 may stand for no limit."""
+    if not _FRACTION.fullmatch(word.text):
+        raise Mistake(word, f"{word.text!r} is not a number")
+    return float(word.text)
 
 
 def truth(word: Word) -> bool:

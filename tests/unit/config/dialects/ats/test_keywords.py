@@ -20,10 +20,10 @@ def test_wanted() -> None:
 
 def test_what_has_no_effect_is_said_once() -> None:
     diagnostics = Diagnostics()
-    for name in ("tunnel_prewarm", "tunnel_prewarm_min", "quic"):
+    for name in ("http2_initial_window_size_in", "http2_buffer_water_mark", "quic"):
         assert not SNI.wanted(WORD, name, diagnostics)
     assert [finding.message for finding in diagnostics.found] == [
-        "'tunnel_prewarm' has no effect here",
+        "'http2_initial_window_size_in' has no effect here",
         "'quic' has no effect here",
     ]
 

@@ -113,3 +113,52 @@ def test_traffic_server_10_verifies_unless_told_not_to() -> None:
     document = ats.parse([Source(name, text) for name, text in texts.items()], Diagnostics(), {})
     backends: Any = document.data["backends"]
     assert backends["a"]["tls"]["verify"] is True
+
+
+READY = "  tunnel_prewarm: true\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "records", "prewarm"),
+    [
+        ("", "", None),
+        (READY, "", {"min": 0, "max": 10000, "idle": 0}),
+        ("", "CONFIG proxy.config.tunnel.prewarm INT 1\n", {"min": 0, "max": 10000, "idle": 0}),
+        ("  tunnel_prewarm: false\n", "CONFIG proxy.config.tunnel.prewarm INT 1\n", None),
+        (
+            f"{READY}  tunnel_prewarm_min: 5\n  tunnel_prewarm_max: 50\n  tunnel_prewarm_rate: 1.5\n"
+            "  tunnel_prewarm_inactive_timeout: 7\n",
+            "",
+            {"min": 5, "max": 50, "rate": 1.5, "idle": 7},
+        ),
+    ],
+)
+def test_connections_are_held_ready(more: str, records: str, prewarm: object) -> None:
+    data, said = parsed(f"sni:\n- fqdn: a.example\n  tunnel_route: b.example:443\n{more}", records)
+    assert said == []
+    assert data["backends"]["a.example"].get("prewarm") == prewarm
+
+
+@pytest.mark.parametrize(
+    ("fqdn", "route", "records", "reason"),
+    [
+        ("'*.example'", "'$1.within:443'", "", "its destination depends on the client"),
+        ("a.example", "b:443", "CONFIG proxy.config.http.proxy_protocol_out INT 2\n", "servers are told first who"),
+        ("a.example", "b:443", "CONFIG proxy.config.http.server_ports STRING 443:ssl:tr-full\n", "servers see the"),
+        (
+            "a.example",
+            "'b:{inbound_local_port}'",
+            "CONFIG proxy.config.http.server_ports STRING 443:ssl:tr-in\n",
+            "the port is that of the client",
+        ),
+    ],
+)
+def test_connections_that_depend_on_the_client_are_not(fqdn: str, route: str, records: str, reason: str) -> None:
+    data, said = parsed(f"sni:\n- fqdn: {fqdn}\n  tunnel_route: {route}\n{READY}", records)
+    assert all("prewarm" not in backend for backend in data["backends"].values())
+    assert [text for text in said if "no connection is held ready" in text and reason in text]
+
+
+def test_a_number_that_is_none() -> None:
+    _, said = parsed(f"sni:\n- fqdn: a\n  tunnel_route: b:1\n{READY}  tunnel_prewarm_rate: fast\n")
+    assert "sni.yaml:5:24: error: 'fast' is not a number" in said[0]
