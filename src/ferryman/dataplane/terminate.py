@@ -86,15 +86,16 @@ async def unwrap(session: Session) -> bool:
     await session.sniff()
     if session.fd < 0:
         return False
-    accept = accepted(session.listener.tls, session.learn())
+    facts = session.learn()
+    accept = accepted(session.listener.tls, facts)
     if accept is None:
+        facts.tls = ABSENT
         return True
     client = await greet(session, accept, accept.alpn or ("http/1.1",))
     if client is None:
         return False
     session.fd = tlsrelay.carry_layer(session, client)
     session.client_mask = 0  # of what it was within, and so are hello and data
-    facts = session.learn()
     facts.hello, facts.data, facts.final = UNKNOWN, b"", False
     session.worker.loop.table[session.fd] = session
     return True

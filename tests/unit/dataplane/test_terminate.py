@@ -18,6 +18,7 @@ from rig import PATIENCE, Rig, gauges, plan, reset, server
 from ferryman.dataplane import contexts, counters
 from ferryman.dataplane.counters import Cell
 from ferryman.plan import Certificate, Connect, TlsAccept, TlsCase, TlsConnect
+from ferryman.rules.access import Access
 from ferryman.rules.condition import Not, Test
 from ferryman.rules.decision import Action, Rule
 from ferryman.rules.expression import parse
@@ -387,6 +388,23 @@ def test_what_such_a_proxy_refuses_is_read_within_tls(site: Site) -> None:
     site.beside(client)
     assert site.seen["answer"] == b"HTTP/1.1 403"
     assert site.line()["code"] == "PR"
+
+
+def test_who_comes_to_such_a_proxy_without_tls_has_shown_no_certificate(site: Site) -> None:
+    case = TlsCase(when("front.example"), "test:1", TlsAccept((SHOWN,), verify="optional", ca=CA_PEM))
+    shown = Test(parse("client_cert"), Matcher.build("integer", ["1"], type="boolean"), "client_cert")
+    rules = (Access(Not(shown), "test:2", False), Access(None, "test:3", True))
+    networks = Networks.of([network("127.0.0.1")])
+    site.serves(case, mode="connect", connect=Connect(access=rules, egress_networks=networks))
+
+    def client() -> None:
+        with socket.create_connection(site.rig.doors["web"].getsockname(), PATIENCE) as plain:
+            plain.sendall(f"CONNECT 127.0.0.1:{site.far.port} HTTP/1.1\r\n\r\n".encode())
+            site.seen["answer"] = plain.recv(12)
+
+    site.beside(client)
+    assert site.seen["answer"] == b"HTTP/1.1 403"
+    assert "test:2" in site.line()["reason"]
 
 
 def test_a_client_that_resets_such_a_connection(site: Site) -> None:
