@@ -18,8 +18,6 @@ from pki import Pki
 from servers import EchoServer
 from talk import Talk
 
-pytestmark = pytest.mark.twin
-
 CONFIGURATION = """
 global: {{workers: 1}}
 listeners: {{web: {{bind: "127.0.0.1:{port}", to: b}}}}
@@ -57,6 +55,7 @@ class Site:
         return self.ferry.lines()[-1]
 
 
+@pytest.mark.twin
 def test_clients_get_what_was_held_ready(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
     site = Site(run_ferry, echo(greeting=b"welcome "), "{min: 3, idle: 1h}")
     site.held(3)
@@ -73,6 +72,7 @@ def test_clients_get_what_was_held_ready(run_ferry: Callable[..., Ferry], echo: 
     assert (counts["prewarm_hits"], counts["prewarm_misses"], counts["sessions"]) == (3, 0, 3)
 
 
+@pytest.mark.twin
 def test_no_dead_connection_is_given_out(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
     site = Site(run_ferry, echo(), "{min: 4, idle: 1h}")
     site.held(4)
