@@ -16,7 +16,7 @@ from ferryman.dataplane.connect import Failure, Requester
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.tlsfailure import TlsFailure
 from ferryman.plan import Backend, Server, TlsConnect
-from ferryman.rules.facts import ABSENT
+from ferryman.rules.facts import ABSENT, Missing
 from ferryman.wire.clienthello import ClientHello
 
 
@@ -67,10 +67,12 @@ def asked_name(session: Requester, connect: TlsConnect, host: str) -> str:
 
 
 def offered(session: Requester, connect: TlsConnect) -> tuple[str, ...]:
-    """The protocols the server is offered."""
+    """The protocols the server is offered: never one that a client has not got whose handshake came first."""
     if connect.alpn is not None:
         return connect.alpn
     facts = session.facts
     if facts is None or facts.tls is ABSENT or not isinstance(facts.hello, ClientHello):
         return ()  # the client's own TLS, if it speaks any, goes on within
+    if not isinstance(facts.tls, Missing):
+        return (facts.tls.alpn,) if facts.tls.alpn else ()
     return facts.hello.alpn

@@ -182,6 +182,15 @@ def test_protocols_of_our_own(site: Site) -> None:
     assert (site.seen["alpn"], site.served["alpn"]) == ("http/1.1", "acme")
 
 
+@pytest.mark.parametrize(("ours", "agreed"), [(("http/1.1",), "http/1.1"), (("acme",), None), ((), None)])
+def test_a_server_is_offered_no_more_than_a_client_that_came_first_has_got(
+    site: Site, ours: tuple[str, ...], agreed: str | None
+) -> None:
+    site.serves(TlsAccept((SHOWN,), alpn=ours), to=TlsConnect(ca=CA_PEM), needs_handshake=True)
+    site.beside(site.ask(alpn=["h2", "http/1.1"]), site.answer(serving("h2", "http/1.1")))
+    assert (site.seen["alpn"], site.served["alpn"]) == (agreed, agreed)
+
+
 def test_tls_with_the_server_alone(site: Site) -> None:
     site.serves(to=TlsConnect(ca=CA_PEM, server_name="api.example"))
 
