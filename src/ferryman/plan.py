@@ -407,7 +407,7 @@ class Listener:
     default_backend: str = ""  # "": a connection that no route takes is closed
     needs_hello: bool = False  # some inspect rule or route reads the client's first bytes
     awaits_hello: bool = False  # a destination may be the name in it, whatever rules say
-    needs_handshake: bool = False  # some inspect rule or route asks what the handshake with the client has come to
+    needs_handshake: bool = False  # some rule asks what the handshake with the client has come to, or a server is told
     capture_slots: int = 0
     inspect_timeout: float | None = None
     client_timeout: float | None = None

@@ -12,7 +12,7 @@ from ferryman.config.compile_connect import compile_connect
 from ferryman.config.compile_destination import leads_by_name
 from ferryman.config.compile_log import LogTargets, compile_access_log
 from ferryman.config.compile_origin import compile_transparent
-from ferryman.config.compile_proxy import compile_receive_proxy
+from ferryman.config.compile_proxy import compile_receive_proxy, tells_of_handshakes
 from ferryman.config.compile_rules import (
     compile_routes,
     compile_rules,
@@ -66,7 +66,7 @@ def compile_listener(
     rules: list[Rule | Route] = [*inspect, *routes, *server_rules]
     awaits_hello = any(leads_by_name(backend) for backend in reached)
     needs_hello = bool(tls) or awaits_hello or rules_read_bytes(rules)
-    needs_handshake = rules_need_handshake(rules)
+    needs_handshake = rules_need_handshake(rules) or (any(case.accept for case in tls) and tells_of_handshakes(reached))
     if needs_handshake:
         check_handshake(tls, reached, path, report)
     return Listener(

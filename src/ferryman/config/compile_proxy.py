@@ -13,6 +13,7 @@ from ferryman.plan import Backend, Listener, ReceiveProxy, SendProxy
 from ferryman.rules.networks import Network, Networks, abbreviated, network
 
 _OF_THE_HELLO = ("authority", "alpn")
+_OF_THE_HANDSHAKE = ("ssl", "ssl-version", "ssl-cipher", "cert-cn")
 
 
 def compile_receive_proxy(
@@ -50,6 +51,14 @@ def compile_send_proxy(settings: SendProxySettings | bool, path: Path, report: R
     if settings.tlvs and settings.version == "v1":
         report.error((*path, "tlvs"), "a header of version 1 has no room for TLVs", "write `version: v2`")
     return SendProxy(int(settings.version[1:]), tuple(dict.fromkeys(settings.tlvs)))
+
+
+def tells_of_handshakes(backends: Sequence[Backend]) -> bool:
+    """Is any server told what came of the handshake with the client, which then has to come first?"""
+    servers = [server for backend in backends for server in backend.servers]
+    servers += [backend.destination.server for backend in backends if backend.destination is not None]
+    told = {tlv for server in servers if server.send_proxy is not None for tlv in server.send_proxy.tlvs}
+    return not told.isdisjoint(_OF_THE_HANDSHAKE)
 
 
 def warn_of_unknown_names(listeners: Sequence[Listener], backends: Mapping[str, Backend], report: Report) -> None:

@@ -81,7 +81,7 @@ def _certificates(entries: Sequence[CertificateSettings], path: Path, report: Re
 
 
 def check_handshake(cases: Sequence[TlsCase], reached: Sequence[Backend], path: Path, report: Report) -> None:
-    """Some rule of the listener needs what a handshake has come to. `reached`: where it may lead."""
+    """Some rule or server of the listener needs what a handshake has come to. `reached`: where it may lead."""
     if not any(case.accept for case in cases):
         message = f"no TLS ends at listener {path[-1]}: what rules ask of the handshake is never known"
         report.warning(path, message, "add `tls: {certificates: FILE}`")
@@ -90,7 +90,7 @@ def check_handshake(cases: Sequence[TlsCase], reached: Sequence[Backend], path: 
     asking = next((server.name for server in servers if server.tls is not None and server.tls.alpn is None), "")
     if asking and any(case.accept is not None and not case.accept.alpn for case in cases):
         message = (
-            f"no application protocol is agreed on with clients: rules need the handshake with these before it is "
+            f"no application protocol is agreed on with clients: the handshake with these comes before it is "
             f"known that server {asking} is the one that chooses"
         )
         report.warning((*path, "tls"), message, "add `alpn: [h2, http/1.1]` to `tls`")

@@ -201,7 +201,7 @@ def test_rules_that_need_the_handshake(file: str, root: Ca) -> None:
     assert good.plan is not None
     assert good.plan.listeners[0].needs_handshake
     assert said(loaded(body.format(rules=rules, tls=tls.replace(", alpn: h2", "")))) == [
-        "warning: no application protocol is agreed on with clients: rules need the handshake with these before it is "
+        "warning: no application protocol is agreed on with clients: the handshake with these comes before it is "
         "known that server [::1]:1 is the one that chooses; add `alpn: [h2, http/1.1]` to `tls`"
     ]
     assert said(loaded(body.format(rules=rules, tls=""))) == [
@@ -212,6 +212,18 @@ def test_rules_that_need_the_handshake(file: str, root: Ca) -> None:
     assert said(loaded(body.format(rules=early, tls=tls))) == [
         "error: a rule of `connection` cannot wait for a handshake; move it to `inspect`"
     ]
+
+
+@pytest.mark.parametrize(("tlvs", "first"), [("[ssl, cert-cn]", True), ("[authority, crc32c]", False)])
+def test_servers_that_are_told_of_the_handshake(file: str, root: Ca, tlvs: str, first: bool) -> None:
+    found = loaded(
+        f"listeners: {{web: {{bind: '*:1', to: app, tls: {{certificates: {file}, alpn: h2}}}}}}\n"
+        f"backends: {{app: {{servers: '[::1]:1', tls: {{ca: {root.cert_path}}}, "
+        f"send_proxy: {{version: v2, tlvs: {tlvs}}}}}}}"
+    )
+    assert said(found) == []
+    assert found.plan is not None
+    assert found.plan.listeners[0].needs_handshake is first
 
 
 def test_a_hello_may_take_as_long_as_the_handshake(file: str) -> None:
