@@ -148,7 +148,7 @@ def _ssl(facts: Facts, parts: tuple[str, ...]) -> Ssl:
         flags |= proxyprotocol.CLIENT_CERT_SESS | (0 if tls.resumed else proxyprotocol.CLIENT_CERT_CONN)
     values = [(proxyprotocol.SSL_VERSION, tls.version)]
     if "cert-cn" in parts:
-        values.append((proxyprotocol.SSL_CN, dict(tls.subject).get("CN", "")))
+        values.append((proxyprotocol.SSL_CN, dict(reversed(tls.subject)).get("CN", "")))  # the first
     if "ssl-cipher" in parts:
         values.append((proxyprotocol.SSL_CIPHER, tls.cipher))
     tlvs = tuple((kind, value.encode()) for kind, value in values if value)

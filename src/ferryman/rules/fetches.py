@@ -239,7 +239,7 @@ def _client_cert_names(facts: Facts) -> Value | Missing:
 
 
 def _distinguished(which: str) -> Callable[..., Value | Missing]:
-    """A name in the client's certificate on one line (RFC 4514), or the last value of one of its attributes."""
+    """A name in the client's certificate on one line (RFC 4514), or the first value of one of its attributes."""
 
     def fetch(facts: Facts, attribute: str = "") -> Value | Missing:
         if isinstance(facts.tls, Missing):
@@ -247,7 +247,7 @@ def _distinguished(which: str) -> Callable[..., Value | Missing]:
         parts: tuple[tuple[str, str], ...] = getattr(facts.tls, which)
         if attribute:
             wanted = attribute.lower()
-            return next((value for key, value in reversed(parts) if key.lower() == wanted), ABSENT)
+            return next((value for key, value in parts if key.lower() == wanted), ABSENT)
         return one_line(parts) or ABSENT
 
     return fetch

@@ -312,7 +312,7 @@ class Agreed:
     alpn: str = "h2"
     resumed: bool = False
     certificate: bytes = b"DER"
-    subject: tuple[tuple[str, str], ...] = (("O", "Example"), ("CN", "me"))
+    subject: tuple[tuple[str, str], ...] = (("O", "Example"), ("CN", "me"), ("CN", "myself"))
     issuer: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
     fingerprint: str = ""
