@@ -6,6 +6,8 @@ import random
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from ferry import Ferry, free_port, until
@@ -19,8 +21,41 @@ RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER on, 0 seconds
 class Site:
     """A listener that routes by SNI: known names to a TLS server, the rest to an echo server."""
 
-    def __init__(self, ferry: Ferry, port: int, authority: Authority) -> None:
-        self.ferry, self.port, self.authority = ferry, port, authority
+    def __init__(self, start: Callable[..., Ferry], authority: Authority, stack: ExitStack) -> None:
+        server, other = TlsServer("api", authority, ("api.example.org",)), EchoServer()
+        stack.callback(server.close)
+        stack.callback(other.close)
+        self.authority, self.port = authority, free_port()
+        self.ferry = start(
+            f"""
+global: {{workers: 1}}
+listeners:
+  web:
+    bind: 127.0.0.1:{self.port}
+    inspect_timeout: 1s
+    client_timeout: 20s
+    routes:
+      - {{when: {{sni: api.example.org}}, to: api}}
+    to: other
+backends:
+  api: {{servers: ["{server.address}"]}}
+  other: {{servers: ["{other.address}"]}}
+"""
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Lines and numbers count from here on."""
+        self._lines = len(self.ferry.lines())
+        self._bad_hellos = 0
+        self._bad_hellos = self.bad_hellos()
+
+    def line(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        new = slice(self._lines, None)
+        return until(lambda: next((line for line in self.ferry.lines()[new] if matches(line)), None), "a log line")
+
+    def bad_hellos(self) -> int:
+        return int(self.ferry.listener("web")["counts"]["bad_hellos"]) - self._bad_hellos
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 10)
@@ -31,39 +66,25 @@ class Site:
             sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return b"200" in sock.recv(4096)
 
+    def settle(self) -> None:
+        until(lambda: self.ferry.listener("web")["counts"]["sessions_now"] == 0, "all connections to end")
+
+
+@pytest.fixture(scope="module")
+def shared(run_shared_ferry: Callable[..., Ferry], authority: Authority, at_the_end: ExitStack) -> Site:
+    return Site(run_shared_ferry, authority, at_the_end)
+
 
 @pytest.fixture
-def site(
-    run_ferry: Callable[..., Ferry],
-    tls: Callable[..., TlsServer],
-    echo: Callable[..., EchoServer],
-    authority: Authority,
-) -> Iterator[Site]:
-    server, other, port = tls("api", "api.example.org"), echo(), free_port()
-    ferry = run_ferry(
-        f"""
-global: {{workers: 1}}
-listeners:
-  web:
-    bind: 127.0.0.1:{port}
-    inspect_timeout: 1s
-    client_timeout: 20s
-    routes:
-      - {{when: {{sni: api.example.org}}, to: api}}
-    to: other
-backends:
-  api: {{servers: ["{server.address}"]}}
-  other: {{servers: ["{other.address}"]}}
-"""
-    )
-    site = Site(ferry, port, authority)
-    assert site.works()
-    until(lambda: ferry.listener("web")["counts"]["sessions_now"] == 0, "the first connection to end")
-    before = ferry.descriptors()
-    yield site
-    assert site.works(), "still serving"
-    until(lambda: ferry.listener("web")["counts"]["sessions_now"] == 0, "all connections to end")
-    until(lambda: ferry.descriptors() <= before, "descriptors to return to where they were")
+def site(shared: Site) -> Iterator[Site]:
+    assert shared.works()
+    shared.settle()
+    shared.begin()
+    before = shared.ferry.descriptors()
+    yield shared
+    assert shared.works(), "still serving"
+    shared.settle()
+    until(lambda: shared.ferry.descriptors() <= before, "descriptors to return to where they were")
 
 
 def hello(name: str = "api.example.org") -> bytes:
@@ -86,7 +107,7 @@ def test_random_bytes_go_to_the_default_untouched(site: Site) -> None:
             while chunk := sock.recv(65536):
                 received += chunk
         assert received == data
-    line = site.ferry.line(lambda line: line["backend"] == "other")
+    line = site.line(lambda line: line["backend"] == "other")
     assert line["bytes"] == {"in": 3000, "out": 3000}
 
 
@@ -97,7 +118,7 @@ def test_a_hello_in_single_bytes_is_still_routed_by_its_name(site: Site) -> None
         for index in range(len(data)):
             sock.sendall(data[index : index + 1])
         assert sock.recv(1) == b"\x16", "the server's answer"
-    site.ferry.line(lambda line: line["backend"] == "api" and line["sni"] == "api.example.org")
+    site.line(lambda line: line["backend"] == "api" and line["sni"] == "api.example.org")
 
 
 def test_a_hello_that_is_never_finished_is_decided_when_time_is_up(site: Site) -> None:
@@ -105,7 +126,7 @@ def test_a_hello_that_is_never_finished_is_decided_when_time_is_up(site: Site) -
     with site.connect() as sock:
         sock.sendall(data)
         assert sock.recv(1000) == data, "what was looked at reaches the default backend"
-    assert site.ferry.listener("web")["counts"]["bad_hellos"] >= 1
+    assert site.bad_hellos() >= 1
 
 
 def test_a_hello_of_more_than_16_kib_is_no_reason_to_wait(site: Site) -> None:
@@ -120,14 +141,14 @@ def test_a_hello_of_more_than_16_kib_is_no_reason_to_wait(site: Site) -> None:
 
 def test_a_client_that_says_nothing_reaches_the_default_after_the_wait(site: Site) -> None:
     with site.connect() as sock:
-        until(lambda: site.ferry.listener("web")["counts"]["bad_hellos"] == 1, "the wait to end")
+        until(lambda: site.bad_hellos() == 1, "the wait to end")
         sock.sendall(b"late")
         assert sock.recv(10) == b"late"
 
 
 def test_a_client_that_connects_and_goes_is_logged_with_the_reason(site: Site) -> None:
     site.connect().close()
-    line = site.ferry.line(lambda line: line["code"] == "CR")
+    line = site.line(lambda line: line["code"] == "CR")
     assert (line["how"], line["reason"]) == ("fin", "client: closed without having sent anything")
 
 
@@ -137,7 +158,7 @@ def test_a_reset_while_the_hello_is_awaited(site: Site, sent: int | str) -> None
     with site.connect() as sock:
         sock.sendall(data if sent == "all" else data[: int(sent)])
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    line = site.ferry.line(lambda line: line["how"] == "rst")
+    line = site.line(lambda line: line["how"] == "rst")
     assert line["code"] in ("CR", "CC", "CD")
 
 

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,20 +23,28 @@ SEED = Path(__file__).parents[1] / "golden" / "haproxy" / "cluster.cfg"
 NAME = "ocp-disconnected.fede.ipv6.lab"
 
 
-@pytest.fixture
+Crossing = tuple[Ferry, int, int, list[TlsServer]]
+"""ferryman on the seed's file; the front port, the stats port, the three servers."""
+
+
+@pytest.fixture(scope="module")
 def crossing(
-    run_ferry: Callable[..., Ferry], tls: Callable[..., TlsServer], tmp_path: Path
-) -> tuple[Ferry, int, int, list[TlsServer]]:
-    """ferryman on the seed's file; the front port, the stats port, the three servers."""
-    servers = [tls(f"master{number}", NAME, "api.example.org") for number in range(3)]
-    front, stats = free_port(), free_port()
+    run_shared_ferry: Callable[..., Ferry],
+    authority: Authority,
+    at_the_end: ExitStack,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Crossing:
+    servers = [TlsServer(f"master{number}", authority, (NAME, "api.example.org")) for number in range(3)]
+    for server in servers:
+        at_the_end.callback(server.close)
+    tmp_path, front, stats = tmp_path_factory.mktemp("crossing"), free_port(), free_port()
     text = SEED.read_text()
     text = text.replace("bind *:6443", f"bind 127.0.0.1:{front}").replace("bind *:50000", f"bind 127.0.0.1:{stats}")
     for number, server in enumerate(servers):
         # the seed's form: an IPv6 address without brackets, the port after the last colon
         text = text.replace(f"2620:52:0:1305::10{number}:6443", f"::1:{server.port}")
     (tmp_path / "runtime").mkdir()
-    ferry = run_ferry(
+    ferry = run_shared_ferry(
         text,
         "haproxy.cfg",
         *("--set", f"global.pidfile={tmp_path}/pid"),
@@ -61,9 +70,7 @@ def curl(authority: Authority, port: int, name: str, source: str = "127.0.0.1") 
     return done.stdout.strip()
 
 
-def test_curl_crosses_and_stays_with_its_server(
-    crossing: tuple[Ferry, int, int, list[TlsServer]], authority: Authority
-) -> None:
+def test_curl_crosses_and_stays_with_its_server(crossing: Crossing, authority: Authority) -> None:
     ferry, front, _, _ = crossing
     first = curl(authority, front, NAME)
     assert first.startswith("master")
@@ -73,9 +80,7 @@ def test_curl_crosses_and_stays_with_its_server(
     until(lambda: f"capture0: {NAME}" in ferry.log, "the seed's log line")
 
 
-def test_openssl_sees_the_servers_own_certificate(
-    crossing: tuple[Ferry, int, int, list[TlsServer]], authority: Authority
-) -> None:
+def test_openssl_sees_the_servers_own_certificate(crossing: Crossing, authority: Authority) -> None:
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     _, front, _, servers = crossing
@@ -89,23 +94,7 @@ def test_openssl_sees_the_servers_own_certificate(
     assert through.group(0) in own, "TLS was not opened"
 
 
-def test_a_server_that_goes_is_noticed_and_the_traffic_moves(
-    crossing: tuple[Ferry, int, int, list[TlsServer]], authority: Authority
-) -> None:
-    ferry, front, _, servers = crossing
-    until(lambda: ferry.server("cluster0-master0")["status"].startswith("UP"), "the first checks")
-    name = curl(authority, front, NAME)
-    number = int(name[-1])
-    servers[number].close()
-    # at once: the connection is refused, retried, and redispatched to another server
-    other = curl(authority, front, NAME)
-    assert other != name
-    until(lambda: ferry.server(f"cluster0-{name}")["status"] == "DOWN", "the checks to find it down")
-    assert curl(authority, front, NAME) not in ("", name)
-    assert f"Server cluster0-6443/cluster0-{name} is DOWN" in ferry.log
-
-
-def test_the_stats_page_wants_the_seeds_password(crossing: tuple[Ferry, int, int, list[TlsServer]]) -> None:
+def test_the_stats_page_wants_the_seeds_password(crossing: Crossing) -> None:
     _, _, stats, _ = crossing
     url = f"http://127.0.0.1:{stats}/stats"
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -121,13 +110,33 @@ def test_the_stats_page_wants_the_seeds_password(crossing: tuple[Ferry, int, int
         assert table.read().decode().startswith("# pxname,svname,")
 
 
-def test_status_counts_what_crossed(crossing: tuple[Ferry, int, int, list[TlsServer]], authority: Authority) -> None:
+def test_status_counts_what_crossed(crossing: Crossing, authority: Authority) -> None:
     ferry, front, _, _ = crossing
+
+    def counts() -> dict[str, int]:
+        until(lambda: ferry.listener("main6443")["counts"]["sessions_now"] == 0, "the connections to end")
+        return dict(ferry.listener("main6443")["counts"])
+
+    before = counts()
     for _ in range(3):
         curl(authority, front, NAME)
-    until(lambda: ferry.listener("main6443")["counts"]["sessions_now"] == 0, "the connections to end")
-    counts = ferry.listener("main6443")["counts"]
-    assert (counts["sessions"], counts["hellos"]) == (3, 3)
-    assert counts["bytes_in"] > 3 * 500
-    assert counts["bytes_out"] > 3 * 500
+    after = counts()
+    added = {name: after[name] - before[name] for name in ("sessions", "hellos", "bytes_in", "bytes_out")}
+    assert (added["sessions"], added["hellos"]) == (3, 3)
+    assert added["bytes_in"] > 3 * 500
+    assert added["bytes_out"] > 3 * 500
     assert json.dumps(ferry.status())
+
+
+def test_a_server_that_goes_is_noticed_and_the_traffic_moves(crossing: Crossing, authority: Authority) -> None:
+    ferry, front, _, servers = crossing
+    until(lambda: ferry.server("cluster0-master0")["status"].startswith("UP"), "the first checks")
+    name = curl(authority, front, NAME)
+    number = int(name[-1])
+    servers[number].close()
+    # at once: the connection is refused, retried, and redispatched to another server
+    other = curl(authority, front, NAME)
+    assert other != name
+    until(lambda: ferry.server(f"cluster0-{name}")["status"] == "DOWN", "the checks to find it down")
+    assert curl(authority, front, NAME) not in ("", name)
+    assert f"Server cluster0-6443/cluster0-{name} is DOWN" in ferry.log

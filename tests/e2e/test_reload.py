@@ -11,8 +11,6 @@ import pytest
 from ferry import Ferry, free_port, until
 from servers import EchoServer
 
-pytestmark = pytest.mark.twin
-
 
 def configuration(port: int, *servers: EchoServer, extra: str = "") -> str:
     addresses = ", ".join(f'"{server.address}"' for server in servers)
