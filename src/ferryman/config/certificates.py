@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from ferryman.config.files import read_text
+from ferryman.config.files import read_text, reason_of
 from ferryman.config.ocsp import read_ocsp
 from ferryman.config.source import Path, Report
 from ferryman.plan import Certificate
@@ -96,7 +96,7 @@ class _Contents:
                     self.certificates.append(load_pem_x509_certificate(block[0].encode()))
                 except ValueError as error:
                     self.faulty = True
-                    report.error(path, f"{name} holds a certificate that cannot be read: {error}")
+                    report.error(path, f"{name} holds a certificate that cannot be read: {reason_of(error)}")
 
 
 def _password(named: Named, report: Report) -> bytes | None:
@@ -112,17 +112,18 @@ def _password(named: Named, report: Report) -> bytes | None:
 
 
 def _of_file(named: Named, name: str, password: bytes | None, report: Report) -> Certificate | None:
-    contents, others = _Contents(), _Contents()
+    contents, others = _Contents(), _Contents()  # of the others, certificates only complete the chain
     path = _at(named, "file", report)
     contents.add(name, path, report)
     if not contents.certificates and not contents.faulty:
         report.error(path, f"{name} holds no certificate", "a PEM file with -----BEGIN CERTIFICATE----- is needed")
         return None
     if named.key:
-        contents.keys.clear()
-        contents.add(named.key, _at(named, "key", report), report)
+        others.add(named.key, _at(named, "key", report), report)
+        contents.keys = others.keys
     elif not contents.keys and os.path.exists(f"{name}.key"):
-        contents.add(f"{name}.key", path, report)
+        others.add(f"{name}.key", path, report)
+        contents.keys = others.keys
     if os.path.exists(f"{name}.issuer"):
         others.add(f"{name}.issuer", path, report)
     if contents.faulty or others.faulty:
@@ -282,7 +283,7 @@ def _unlock(text: str, password: bytes | None) -> PrivateKeyTypes | tuple[str, s
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted:
             return "does not open with the password", "the first line of `password_file` is taken as it stands"
-        return f"cannot be read: {str(error).partition('(')[0].strip() or 'not a key'}", ""
+        return f"cannot be read: {reason_of(error)}", "has it been cut off, or edited?"
 
 
 def _same(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ferryman.config.certificates import Named, kind_of_key, read_certificates_of
 from ferryman.config.compile_rules import Tests, compile_condition, refuse_facts, warn_of_unreachable
 from ferryman.config.compile_tlslimits import compile_limits
-from ferryman.config.files import located, read_certificates, read_text
+from ferryman.config.files import located, read_certificates, read_text, reason_of
 from ferryman.config.model_tls import CertificateSettings, TlsCaseSettings
 from ferryman.config.source import Path, Report
 from ferryman.plan import Backend, Certificate, TlsAccept, TlsCase
@@ -156,7 +156,7 @@ def _revoked(name: str, ca: str, path: Path, report: Report) -> str:
             until = listed.next_update_utc
             found.add(listed.issuer)
         except ValueError as error:
-            report.error(path, f"{name} holds a list of revoked certificates that cannot be read: {error}")
+            report.error(path, f"{name} holds a list of revoked certificates that cannot be read: {reason_of(error)}")
             continue
         if until is not None and until < datetime.now(UTC):
             message = f"the list of revoked certificates in {name} was good until {until:%Y-%m-%d}"

@@ -8,6 +8,7 @@ time to load.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -68,8 +69,13 @@ def certificates(name: str, text: str, path: Path, report: Report) -> list[Certi
         if "BEGIN CERTIFICATE" not in text:
             report.error(path, f"{name} holds no certificate", "a PEM file with -----BEGIN CERTIFICATE----- is needed")
         else:
-            report.error(path, f"{name} holds a certificate that cannot be read: {error}")
+            report.error(path, f"{name} holds a certificate that cannot be read: {reason_of(error)}")
         return []
+
+
+def reason_of(error: Exception) -> str:
+    """What cryptography found, without the advice and the innards that it adds."""
+    return re.split(r"[.:({]", str(error))[0].strip() or "it makes no sense"
 
 
 def check_authority(certificate_file: str, path: Path, key_file: str, key_path: Path, report: Report) -> None:
@@ -124,7 +130,7 @@ def _check_key(certificate: Certificate | None, name: str, text: str, path: Path
         report.error(path, f"the key in {name} is locked with a password", hint)
         return
     except (ValueError, UnsupportedAlgorithm) as error:
-        report.error(path, f"the key in {name} cannot be read: {str(error).partition('(')[0].strip() or 'not a key'}")
+        report.error(path, f"the key in {name} cannot be read: {reason_of(error)}")
         return
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if certificate is not None and key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ferryman.config.files import reason_of
 from ferryman.config.source import Path, Report
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def read_ocsp(name: str, leaf: x509.Certificate, issuer: x509.Certificate | None
         response = load_der_ocsp_response(raw)
         problem = _problem(name, response, leaf, issuer)
     except ValueError as error:
-        report.error(path, f"{name} is no OCSP response in DER: {error}", "`openssl ocsp -respout FILE` writes one")
+        message = f"{name} is no OCSP response in DER: {reason_of(error)}"
+        report.error(path, message, "`openssl ocsp -respout FILE` writes one")
         return b""
     if problem is None:
         return raw

@@ -173,13 +173,28 @@ def test_key_and_certificate_that_are_not_there(tmp_path: Path, root: Ca) -> Non
     assert read(Named(alone, PATH, key=alone))[1] == [f"error: {alone} holds no private key; is it the right file?"]
 
 
+def test_a_key_of_another_certificate_does_not_bring_that_certificate_along(tmp_path: Path, root: Ca) -> None:
+    leaf, _ = issue(root, ["a.example"])
+    other, key = issue(root, ["b.example"])
+    file, wrong = write(tmp_path / "a.pem", leaf), write(tmp_path / "b.pem", key, other)
+    assert read(Named(file, PATH, key=wrong)) == (
+        [],
+        [f"error: the key in {wrong} is not that of the certificate in {file}; name the key it was made with"],
+    )
+    write(tmp_path / "a.pem.key", key, other)
+    assert read(file)[0] == []
+
+
 def test_what_cannot_be_read(tmp_path: Path, root: Ca) -> None:
     leaf, key = issue(root, ["a.example"])
     broken = pem(leaf).replace(b"MII", b"AAA", 1)
     _, (said,) = read(write(tmp_path / "a.pem", broken, key))
-    assert said.startswith(f"error: {tmp_path}/a.pem holds a certificate that cannot be read: ")
+    assert said == f"error: {tmp_path}/a.pem holds a certificate that cannot be read: error parsing asn1 value; "
     _, (said,) = read(write(tmp_path / "b.pem", leaf, private_pem(key).replace(b"M", b"A", 2)))
     assert said.startswith(f"error: the key in {tmp_path}/b.pem cannot be read: ")
+    _, (said,) = read(write(tmp_path / "d.pem", leaf, private_pem(key)[:80], b"\n-----END PRIVATE KEY-----\n"))
+    assert said.startswith(f"error: the key in {tmp_path}/d.pem cannot be read: ")
+    assert "https" not in said
     _, (said,) = read(write(tmp_path / "c.pem", b"\xff\xfe"))
     assert said == f"error: {tmp_path}/c.pem is not text: byte 1 is not UTF-8; is it the right file?"
 
