@@ -62,6 +62,7 @@ def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _down(folder: Path) -> bool:
     try:
-        return "app,a1" in (table := ask(folder / "admin.sock", "show stat\n")) and ",L4CON," in table
+        rows = ask(folder / "admin.sock", "show stat\n").splitlines()
+        return any(row.startswith("app,a1,") and ",DOWN," in row and ",L4CON," in row for row in rows)
     except (FileNotFoundError, ConnectionError):
         return False
