@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
@@ -35,6 +36,31 @@ class Borrowing(ssl.SSLSocket):
     """TLS on a descriptor that belongs to somebody else. `keep` gets its session in the end, to be resumed."""
 
     keep: Callable[[ssl.SSLSession], None] | None = None
+
+    @classmethod
+    def of_client(cls, context: ssl.SSLContext, fd: int) -> Borrowing:
+        """The server's side of TLS on a connected, non-blocking socket.
+
+        SSLContext.wrap_socket would do as well, but asks the kernel six times for what is known here, which takes 8 µs
+        instead of 2. What is set are the fields it sets (CPython 3.11 to 3.14).
+        """
+        self = cls.__new__(cls)
+        # told what it is, it does not ask; the address family plays no part
+        socket.socket.__init__(self, socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+        self._context = context  # type: ignore[attr-defined]
+        self._session = None  # type: ignore[attr-defined]
+        self._connected = True  # type: ignore[attr-defined]
+        self.server_side = True
+        self.server_hostname = None
+        self.do_handshake_on_connect = False  # type: ignore[attr-defined]
+        self.suppress_ragged_eofs = False  # type: ignore[attr-defined]
+        self._sslobj = context._wrap_socket(self, True, None, owner=self)  # type: ignore[attr-defined]
+        openssl.pause_at_each_record(self)
+        return self
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As inherited, without setting the timeout that the socket has, which is a system call each time."""
+        self._sslobj.do_handshake()  # type: ignore[attr-defined]
 
     def close(self) -> None:
         self.detach()

@@ -6,7 +6,7 @@ same must agree). Where this Python is built otherwise, `available` is False and
 UnavailableError: nothing is done by halves. Those on connections do what can be done without. Manual pages of OpenSSL
 3: SSL_CTX_set1_groups(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_tlsext_ticket_key_cb(3),
 SSL_CTX_set_tlsext_status_cb(3), X509_VERIFY_PARAM_set1_host(3), SSL_CTX_set_mode(3), SSL_has_pending(3),
-SSL_rstate_string(3).
+SSL_rstate_string(3), SSL_shutdown(3), SSL_set0_wbio(3), BIO_s_mem(3).
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _MODE_AUTO_RETRY: Final = 4
 _CACHE_OFF: Final = 0
 _STATUS_OK: Final = 0
 _STATUS_NONE: Final = 3
+_SENT_SHUTDOWN: Final = 1
 
+_Fields: Final = ctypes.c_void_p * 3
 _StatusCallback: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _callbacks: WeakKeyDictionary[ssl.SSLContext, Any] = WeakKeyDictionary()  # C holds them, Python must as well
 
@@ -57,6 +59,15 @@ def _load() -> Any:
             ("SSL_get_SSL_CTX", pointer, (pointer,)),
             ("SSL_has_pending", number, (pointer,)),
             ("SSL_rstate_string", text, (pointer,)),
+            ("SSL_get_shutdown", number, (pointer,)),
+            ("SSL_shutdown", number, (pointer,)),
+            ("SSL_get_wbio", pointer, (pointer,)),
+            ("SSL_set0_wbio", None, (pointer, pointer)),
+            ("BIO_s_mem", pointer, ()),
+            ("BIO_new", pointer, (pointer,)),
+            ("BIO_up_ref", number, (pointer,)),
+            ("BIO_read", number, (pointer, text, number)),
+            ("ERR_clear_error", None, ()),
             ("EVP_sha256", pointer, ()),
             ("X509_digest", number, (pointer, pointer, text, ctypes.POINTER(ctypes.c_uint))),
             ("CRYPTO_malloc", pointer, (ctypes.c_size_t, text, number)),
@@ -77,7 +88,7 @@ def _pointer(context: ssl.SSLContext) -> int | None:
 def _connection(sock: ssl.SSLSocket | ssl.SSLObject) -> tuple[int | None, int | None]:
     """Its SSL, and the address of the SSLContext it was made with: second and third field of CPython's object."""
     start = id(sock._sslobj) + object.__basicsize__  # type: ignore[union-attr]
-    _, connection, context = (ctypes.c_void_p * 3).from_address(start)
+    _, connection, context = _Fields.from_address(start)
     return connection, context
 
 
@@ -92,6 +103,8 @@ def _reaches_connections() -> bool:
 _library: Final = _load()
 available: Final = _library is not None
 _has_connections: Final = _reaches_connections()
+_aside: Final = _library.BIO_new(_library.BIO_s_mem()) if _has_connections else None  # empty but within close_notify
+_notice: Final = ctypes.create_string_buffer(1024)
 
 
 def _need() -> Any:
@@ -180,3 +193,24 @@ def is_amid_record(sock: ssl.SSLSocket) -> bool:
     connection = _connection(sock)[0]
     # the first five bytes are no longer pending once they are understood
     return bool(_library.SSL_has_pending(connection)) or _library.SSL_rstate_string(connection) == b"RB"
+
+
+def close_notify(sock: ssl.SSLSocket) -> bytes | None:
+    """The record that ends our direction; b"" if this connection is past that. None: this cannot be done here.
+
+    It is written to memory, which takes the place of the socket for a moment, and nothing is read.
+    """
+    if not _has_connections:
+        return None
+    library, connection = _library, _connection(sock)[0]
+    if library.SSL_get_shutdown(connection) & _SENT_SHUTDOWN:
+        return b""
+    real = library.SSL_get_wbio(connection)
+    library.BIO_up_ref(real)
+    library.BIO_up_ref(_aside)
+    library.SSL_set0_wbio(connection, _aside)
+    library.SSL_shutdown(connection)
+    library.SSL_set0_wbio(connection, real)
+    size = library.BIO_read(_aside, _notice, len(_notice))
+    library.ERR_clear_error()  # a connection that is broken has said so before, and the next call is another's
+    return _notice.raw[:size] if size > 0 else b""

@@ -20,7 +20,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ferryman.dataplane import openssl
-from ferryman.dataplane.contexts import ServerTerms, for_server
+from ferryman.dataplane.contexts import Borrowing, ServerTerms, for_server
 from ferryman.dataplane.loop import EDGE, ERR, OUT, suspend
 from ferryman.dataplane.tlsfailure import TlsFailure, told_by
 from ferryman.wire.certificate import certificate_names
@@ -84,7 +84,7 @@ async def client(
     `earlier`: a TLS session with it, to be resumed.
     """
     try:
-        sock = _wrap(for_server(terms), fd, server_side=False, name=server_hostname, earlier=earlier)
+        sock = _wrap(for_server(terms), fd, server_hostname, earlier)
         await _shake(session, sock, deadline)
     except BaseException:
         session.worker.loop.close(fd)
@@ -95,7 +95,10 @@ async def client(
 async def server(session: Requester, fd: int, context: ssl.SSLContext, deadline: float = inf) -> ssl.SSLSocket:
     """TLS with a client. Raises TlsFailure; `fd` stays the session's, whose end closes it."""
     session.watch_client()
-    sock = _wrap(context, fd, server_side=True, name=None)
+    try:
+        sock = Borrowing.of_client(context, fd)
+    except OSError as error:
+        raise told_by(error) from None
     await _shake(session, sock, deadline)
     return sock
 
@@ -142,15 +145,12 @@ def _attributes(name: object) -> tuple[tuple[str, str], ...]:
     return tuple((_SHORT.get(key, key), value) for part in name for key, value in part)
 
 
-def _wrap(
-    context: ssl.SSLContext, fd: int, server_side: bool, name: str | None, earlier: ssl.SSLSession | None = None
-) -> ssl.SSLSocket:
+def _wrap(context: ssl.SSLContext, fd: int, name: str | None, earlier: ssl.SSLSession | None = None) -> ssl.SSLSocket:
     raw = socket.socket(fileno=fd)
     try:
         raw.setblocking(False)  # it is; the object does not know
         sock = context.wrap_socket(
             raw,
-            server_side=server_side,
             do_handshake_on_connect=False,
             suppress_ragged_eofs=False,
             server_hostname=name or None,
@@ -160,7 +160,7 @@ def _wrap(
         return sock
     except (ValueError, TypeError):  # TypeError: a NUL in it
         if earlier is not None:  # made with other terms, or with a context that is not kept any more
-            return _wrap(context, fd, server_side, name)
+            return _wrap(context, fd, name)
         raise TlsFailure("local", f"{name!a} is no server name") from None
     except OSError as error:
         raise told_by(error) from None

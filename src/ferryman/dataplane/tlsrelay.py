@@ -284,10 +284,14 @@ def close_notify(sock: ssl.SSLSocket) -> bytes:
     """The record that ends our direction, to be sent; b"" if this connection is past that.
 
     The ssl module knows only the whole farewell: it sends close_notify and at once reads for the other side's, which
-    is fatal if application data come instead. So it says farewell to an empty socket, put in the place of the real one
-    for a moment; the loop's watch is of the real one and stays. Raises nothing: without a descriptor to spare there is
-    no close_notify.
+    is fatal if application data come instead. So OpenSSL is asked itself. Where that cannot be done, the ssl module
+    says farewell to an empty socket, put in the place of the real one for a moment, at the price of a dozen system
+    calls; the loop's watch is of the real one and stays. Raises nothing: without a descriptor to spare there is no
+    close_notify then.
     """
+    notice = openssl.close_notify(sock)
+    if notice is not None:
+        return notice
     fd = sock.fileno()
     try:
         stage, audience = _pair()

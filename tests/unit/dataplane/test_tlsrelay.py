@@ -167,10 +167,9 @@ def side(
     thread.start()
     if far_serves:
         terms = ServerTerms(CA.cert_pem.bytes().decode(), True, (), True)
-        context = contexts.for_server(terms)
+        sock = tls._wrap(contexts.for_server(terms), near.detach(), "api.example")
     else:
-        context = contexts.context_for(CHAIN, KEY, ())
-    sock = tls._wrap(context, near.detach(), not far_serves, "api.example" if far_serves else None)
+        sock = contexts.Borrowing.of_client(contexts.context_for(CHAIN, KEY, ()), near.detach())
     while True:
         with suppress(ssl.SSLWantReadError):
             sock.do_handshake()
@@ -522,7 +521,11 @@ def test_a_tunnel_that_is_over_is_freed_without_the_garbage_collector() -> None:
         gc.enable()
 
 
-def test_a_close_notify_is_made_without_reading(both: TlsCrossing) -> None:
+@pytest.mark.parametrize("by_openssl", [True, False])
+def test_a_close_notify_is_made_without_reading(
+    both: TlsCrossing, by_openssl: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openssl, "_has_connections", by_openssl)
     one = both.one
     assert isinstance(one, Peer)
     sock = both.tunnel.client.sock
@@ -548,7 +551,7 @@ def test_new_keys_in_the_middle() -> None:
         run = subprocess.Popen(command, **pipes)
         near, _ = door.accept()
     near.setblocking(False)
-    sock = tls._wrap(contexts.context_for(CHAIN, KEY, ()), near.detach(), True, None)
+    sock = contexts.Borrowing.of_client(contexts.context_for(CHAIN, KEY, ()), near.detach())
     crossing = TlsCrossing.__new__(TlsCrossing)
     assert run.stdin is not None
     assert run.stdout is not None
