@@ -348,9 +348,10 @@ def _haproxy(job: Job) -> list[str]:
 
 
 def _ferryman(job: Job) -> list[str]:
+    run = [FERRYMAN, "run", "--control", f"{job.folder}/control.sock"]  # beside one that is at work here
     if job.explicit:
-        return [FERRYMAN, "run", _write(job, "ferryman.yaml", native_config(job))]
-    return [FERRYMAN, "run", _write(job, "haproxy.cfg", haproxy_config(job))]
+        return [*run, _write(job, "ferryman.yaml", native_config(job))]
+    return [*run, _write(job, "haproxy.cfg", haproxy_config(job))]
 
 
 def _nginx(job: Job) -> list[str]:

@@ -51,6 +51,6 @@ def test_squid_configuration_is_accepted(kind: Kind, job: Job) -> None:
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_ferryman_configuration_is_accepted(kind: Kind, job: Job) -> None:
     certificates.write(job.certificates, "localhost")
-    program, _run, file = installed()["ferryman"].command(replace(job, kind=kind))
+    program, *_run, file = installed()["ferryman"].command(replace(job, kind=kind))
     done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 0, done.stdout + done.stderr
