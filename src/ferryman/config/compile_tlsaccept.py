@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from ferryman.config.certificates import Named, kind_of_key, read_certificates_of
 from ferryman.config.compile_rules import Tests, compile_condition, refuse_facts, warn_of_unreachable
-from ferryman.config.compile_tlslimits import compile_limits
+from ferryman.config.compile_tlslimits import ciphers_for, compile_limits
 from ferryman.config.files import located, read_certificates, read_text, reason_of
 from ferryman.config.model_tls import CertificateSettings, TlsCaseSettings
 from ferryman.config.source import Path, Report
-from ferryman.plan import Backend, Certificate, TlsAccept, TlsCase
+from ferryman.plan import Backend, Certificate, TlsAccept, TlsCase, TlsLimits
 
 
 def compile_tls_cases(
@@ -58,11 +58,14 @@ def _accept(settings: TlsCaseSettings, path: Path, mode: str, report: Report) ->
     if mode == "connect" and "h2" in settings.alpn:
         report.error((*path, "alpn"), "an explicit proxy does not speak h2", "write http/1.1")
     _warn_of_duplicates(certificates, (*path, "certificates"), report)
+    limits = compile_limits(settings, path, report)
+    if limits.ciphers and certificates and report.diagnostics.errors == before:
+        _check_ciphers(limits, certificates, (*path, "ciphers"), report)
     verify, ca, crl = _clients(settings, (*path, "clients"), report)
     return TlsAccept(
         certificates=tuple(certificates),
         strict=settings.strict,
-        limits=compile_limits(settings, path, report),
+        limits=limits,
         alpn=tuple(settings.alpn),
         verify=verify,
         ca=ca,
@@ -70,6 +73,22 @@ def _accept(settings: TlsCaseSettings, path: Path, mode: str, report: Report) ->
         tickets=settings.tickets,
         timeout=settings.handshake_timeout,
     )
+
+
+def _check_ciphers(limits: TlsLimits, certificates: Sequence[Certificate], path: Path, report: Report) -> None:
+    """Those that OpenSSL has, but no certificate is good for, are never agreed on."""
+    kinds = [kind_of_key(one.chain) for one in certificates]
+    if limits.min_version != "1.2" or ciphers_for(limits, kinds):
+        return
+    names = ", ".join(sorted({kind.partition(" ")[0] for kind in kinds}))
+    message, hint = (
+        f"none of these ciphers goes with the certificates, whose keys are {names}",
+        f"name some with {names}",
+    )
+    if limits.max_version == "1.2":
+        report.error(path, f"{message}: no handshake would succeed", hint)
+    else:
+        report.warning(path, f"{message}: clients with TLS 1.2 are refused", f"{hint}, or say `min_version: 1.3`")
 
 
 def _certificates(entries: Sequence[CertificateSettings], path: Path, report: Report) -> list[Certificate]:

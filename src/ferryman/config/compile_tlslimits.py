@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterable
 from typing import Final
 
 from ferryman.config.model_tls import LimitSettings
@@ -54,6 +55,21 @@ def compile_limits(settings: LimitSettings, path: Path, report: Report) -> TlsLi
         ciphers=settings.ciphers,
         ciphersuites=settings.ciphersuites,
         groups=settings.groups,
+    )
+
+
+def ciphers_for(limits: TlsLimits, keys: Iterable[str]) -> tuple[str, ...]:
+    """Of TLS 1.2, preferred first: those that certificates of these kinds ("RSA 2048", "ECDSA P-256") are good for."""
+    kinds = {"auth-rsa" if key.startswith("RSA") else "auth-ecdsa" for key in keys}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if limits.ciphers:
+        context.set_ciphers(limits.ciphers)
+    return tuple(
+        str(cipher["name"])
+        for cipher in context.get_ciphers()
+        if cipher["protocol"] != "TLSv1.3"
+        and cipher.get("auth") in kinds
+        and cipher.get("kea") in ("kx-ecdhe", "kx-rsa")  # there are no parameters for kx-dhe
     )
 
 

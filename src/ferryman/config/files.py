@@ -54,9 +54,19 @@ def read_text(name: str, path: Path, report: Report) -> str | None:
 
 
 def read_certificates(name: str, path: Path, report: Report) -> str:
-    """The text of a PEM file with one certificate or more; "" when it is not that."""
+    """The text of a PEM file with certificates that verify others; "" when it is not that."""
     text = read_text(name, path, report)
-    return text if text is not None and certificates(name, text, path, report) else ""
+    found = certificates(name, text, path, report) if text is not None else []
+    if not found or text is None:
+        return ""
+    if all(certificate.not_valid_after_utc < datetime.now(UTC) for certificate in found):
+        until = max(certificate.not_valid_after_utc for certificate in found)
+        message = f"what {name} holds expired on {until:%Y-%m-%d}"
+        report.warning(path, message, "every certificate that it should verify is refused")
+    elif not any(_is_authority(certificate) or certificate.subject == certificate.issuer for certificate in found):
+        message = f"{name} holds no certificate of a CA: every certificate that it should verify is refused"
+        report.warning(path, message, "name the file of the CA that signed it")
+    return text
 
 
 def certificates(name: str, text: str, path: Path, report: Report) -> list[Certificate]:
@@ -90,12 +100,9 @@ def check_authority(certificate_file: str, path: Path, key_file: str, key_path: 
 
 
 def _check_certificate(certificate: Certificate, name: str, path: Path, report: Report) -> None:
-    from cryptography.x509 import BasicConstraints, ExtensionNotFound, KeyUsage
+    from cryptography.x509 import ExtensionNotFound, KeyUsage
 
-    try:
-        authority = certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
-    except (ExtensionNotFound, ValueError):
-        authority = False
+    authority = _is_authority(certificate)
     if not authority:
         hint = "a certificate with CA:TRUE is needed, such as openssl req -x509 makes"
         report.error(path, f"the certificate in {name} is not that of a CA: clients refuse what it signs", hint)
@@ -114,6 +121,15 @@ def _check_certificate(certificate: Certificate, name: str, path: Path, report: 
         report.error(path, message, "is the clock right?")
     elif (end - now).days < 30:
         report.warning(path, f"the CA certificate in {name} expires on {end:%Y-%m-%d}", "make a new one in time")
+
+
+def _is_authority(certificate: Certificate) -> bool:
+    from cryptography.x509 import BasicConstraints, ExtensionNotFound
+
+    try:
+        return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+    except (ExtensionNotFound, ValueError):
+        return False
 
 
 def _check_key(certificate: Certificate | None, name: str, text: str, path: Path, report: Report) -> None:

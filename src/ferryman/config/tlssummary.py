@@ -6,12 +6,11 @@ Used by the command line. Values only; prints nothing.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ferryman.config.certificates import kind_of_key
-from ferryman.config.compile_tlslimits import SUITES
+from ferryman.config.compile_tlslimits import SUITES, ciphers_for
 from ferryman.plan import Certificate, Plan, TlsAccept, TlsLimits
 
 
@@ -59,7 +58,7 @@ def _accepted(listener: str, where: str, accept: TlsAccept) -> Accepted:
         listener=listener,
         where=where,
         versions=tuple(f"TLSv{version}" for version in versions),
-        ciphers=_ciphers(limits, [each.key for each in shown]) if "1.2" in versions else (),
+        ciphers=ciphers_for(limits, [each.key for each in shown]) if "1.2" in versions else (),
         ciphersuites=_suites(limits) if "1.3" in versions else (),
         groups=tuple(limits.groups.split(":")) if limits.groups else (),
         alpn=accept.alpn,
@@ -75,28 +74,9 @@ def _shown(certificate: Certificate) -> Shown:
     return Shown(certificate.names, kind, expires.isoformat().replace("+00:00", "Z"), certificate.where)
 
 
-def _context(limits: TlsLimits) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if limits.ciphers:
-        context.set_ciphers(limits.ciphers)
-    return context
-
-
-def _ciphers(limits: TlsLimits, keys: Iterable[str]) -> tuple[str, ...]:
-    kinds = {"auth-rsa" if key.startswith("RSA") else "auth-ecdsa" for key in keys}
-    return tuple(
-        str(cipher["name"])
-        for cipher in _context(limits).get_ciphers()
-        if cipher["protocol"] != "TLSv1.3"
-        and cipher.get("auth") in kinds
-        and cipher.get("kea") in ("kx-ecdhe", "kx-rsa")  # there are no parameters for kx-dhe
-    )
-
-
 def _suites(limits: TlsLimits) -> tuple[str, ...]:
     """In the order said; without a word OpenSSL's own."""
     if limits.ciphersuites:
         return tuple(limits.ciphersuites.split(":"))
-    names = [str(cipher["name"]) for cipher in _context(limits).get_ciphers()]
+    names = [str(cipher["name"]) for cipher in ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).get_ciphers()]
     return tuple(name for name in names if name in SUITES)

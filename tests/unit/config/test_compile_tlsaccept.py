@@ -67,6 +67,30 @@ def test_everything(tmp_path: Path, file: str, root: Ca) -> None:
     assert (got.limits.max_version, got.limits.groups) == ("1.3", "X25519:P-256")
 
 
+def test_ciphers_that_no_certificate_is_good_for(file: str) -> None:
+    rsa = "ciphers: 'ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA'"
+    message = "none of these ciphers goes with the certificates, whose keys are ECDSA"
+    assert said(with_tls(f"{{certificates: {file}, {rsa}}}")) == [
+        f"warning: {message}: clients with TLS 1.2 are refused; name some with ECDSA, or say `min_version: 1.3`"
+    ]
+    assert said(with_tls(f"{{certificates: {file}, {rsa}, max_version: '1.2'}}")) == [
+        f"error: {message}: no handshake would succeed; name some with ECDSA"
+    ]
+    assert accept(f"{{certificates: {file}, ciphers: 'AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256'}}")
+
+
+def test_an_authority_that_can_verify_nobody(tmp_path: Path, file: str, root: Ca) -> None:
+    over = write(tmp_path / "over.pem", issue(root, ["a.example"], days=(-9, -1))[0])
+    assert said(with_tls(f"{{certificates: {file}, clients: {{ca: {file}}}}}")) == [
+        f"warning: {file} holds no certificate of a CA: every certificate that it should verify is refused; "
+        "name the file of the CA that signed it"
+    ]
+    assert said(with_tls(f"{{certificates: {file}, clients: {{ca: {over}}}}}")) == [
+        f"warning: what {over} holds expired on {NOW - DAY:%Y-%m-%d}; "
+        "every certificate that it should verify is refused"
+    ]
+
+
 def test_the_hello_is_always_looked_at(file: str) -> None:
     found = with_tls(f"{{certificates: {file}}}")
     assert found.plan is not None
