@@ -130,6 +130,10 @@ def _plain(job: Job, seconds: int, threads: int) -> Outcome:
     return _wrk(job, f"http://{job.door}/", AT_ONCE, seconds, threads, "Connection: close")
 
 
+def _one_by_one(job: Job, seconds: int, threads: int) -> Outcome:
+    return _wrk(job, f"http://{job.door}/", 1, seconds, threads, "Connection: close")
+
+
 def _sni(job: Job, seconds: int, threads: int) -> Outcome:
     return _wrk(job, f"https://{SNI_NAME}:{job.listen}/", AT_ONCE, seconds, threads, "Connection: close")
 
@@ -254,6 +258,15 @@ WORKLOADS = (
         _plain,
     ),
     Workload("transparent", f"TPROXY, {_each}", "connection", "transparent", TO_PLAIN, _http, _plain, routed=True),
+    Workload(
+        "prewarm",
+        "TLS with the server, connections held ready, 1 client",
+        "connection",
+        "prewarm",
+        ("ferryman", "ferryman-cold"),
+        _tls,
+        _one_by_one,
+    ),
     Workload("connect", f"CONNECT and a request, {_each}", "connection", "connect", ASKED, _http, _request),
     Workload("connect-bulk", "a download through CONNECT", "GB", "connect", CARRYING, _http, _connect_bulk),
     Workload("bump", f"TLS opened, warm, {_each}", "handshake", "bump", BUMPING, _tls, _bump),

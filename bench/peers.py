@@ -33,6 +33,7 @@ backend refused
     server none 127.0.0.1:1
 """
 UNPRIVILEGED = "nobody"
+PREWARM = {"min": 8, "max": 64, "rate": 10}
 ACCESS_LOG = "access.log"  # in the job's folder, of a proxy that cannot log over UDP
 
 TLS_VERSION = "TLSv1.3"
@@ -45,11 +46,14 @@ BOUND = {
 }
 """What a `bind` of the configuration that ferryman and HAProxy share has besides, by Kind."""
 
-Kind = Literal["forward", "by_name", "terminate", "proxy_in", "proxy_out", "transparent", "connect", "bump", "mint"]
+Kind = Literal[
+    "forward", "by_name", "terminate", "proxy_in", "proxy_out", "transparent", "prewarm", "connect", "bump", "mint"
+]
 """What a proxy does.
 
 Forward; forward by SNI; what is within TLS; with a PROXY header from the client, or for the server; what was for the
-server (TPROXY); what CONNECT asks for, blindly; the same with TLS opened; also by SNI.
+server (TPROXY); in TLS, over connections held ready; what CONNECT asks for, blindly; the same with TLS opened; also by
+SNI.
 """
 
 FORWARDING: tuple[Kind, ...] = ("forward", "by_name", "terminate", "proxy_in")
@@ -223,8 +227,24 @@ log-level = 1
 """
 
 
-def native_config(job: Job) -> str:
-    """ferryman as an explicit proxy; JSON is YAML."""
+def native_config(job: Job, prewarm: bool = True) -> str:
+    """ferryman as an explicit proxy, or with connections held ready (without them if not `prewarm`); JSON is YAML."""
+    listener: dict[str, object] = {"bind": f"127.0.0.1:{job.listen}", "client_timeout": "1m"}
+    document: dict[str, object] = {
+        "global": {
+            "workers": job.workers,
+            "max_connections": job.connections,
+            "log": {"target": f"udp:127.0.0.1:{job.log}", "format": "rfc3164"},
+        },
+        "listeners": {"crossing": listener},
+    }
+    if job.kind == "prewarm":
+        listener["to"] = "servers"
+        ca = str(job.certificates / SERVER_AUTHORITY)
+        tls = {"ca": ca, "server_name": SNI_NAME, "alpn": ["http/1.1"], "resume": False}
+        servers = {"servers": f"127.0.0.1:{job.target}", "tls": tls, "server_timeout": "1m", "tunnel_timeout": "1h"}
+        document["backends"] = {"servers": servers | ({"prewarm": PREWARM} if prewarm else {})}
+        return json.dumps(document)
     connect: dict[str, object] = {"egress_allow": ["127.0.0.1"], "server_timeout": "1m", "tunnel_timeout": "1h"}
     if job.kind in OPENING:
         connect["tls"] = [{"action": "bump"}]
@@ -232,16 +252,8 @@ def native_config(job: Job) -> str:
             "ca": str(job.certificates / PROXY_AUTHORITY),
             "server_ca": str(job.certificates / SERVER_AUTHORITY),
         }
-    return json.dumps(
-        {
-            "global": {
-                "workers": job.workers,
-                "max_connections": job.connections,
-                "log": {"target": f"udp:127.0.0.1:{job.log}", "format": "rfc3164"},
-            },
-            "listeners": {"out": {"bind": f"127.0.0.1:{job.listen}", "client_timeout": "1m", "connect": connect}},
-        }
-    )
+    listener["connect"] = connect
+    return json.dumps(document)
 
 
 def squid_config(job: Job) -> str:
@@ -348,10 +360,18 @@ def _haproxy(job: Job) -> list[str]:
 
 
 def _ferryman(job: Job) -> list[str]:
-    run = [FERRYMAN, "run", "--control", f"{job.folder}/control.sock"]  # beside one that is at work here
-    if job.explicit:
-        return [*run, _write(job, "ferryman.yaml", native_config(job))]
-    return [*run, _write(job, "haproxy.cfg", haproxy_config(job))]
+    if job.explicit or job.kind == "prewarm":
+        return _run(job, "ferryman.yaml", native_config(job))
+    return _run(job, "haproxy.cfg", haproxy_config(job))
+
+
+def _ferryman_cold(job: Job) -> list[str]:
+    return _run(job, "ferryman.yaml", native_config(job, prewarm=False))
+
+
+def _run(job: Job, name: str, config: str) -> list[str]:
+    control = f"{job.folder}/control.sock"  # one that is at work on this machine has the usual one
+    return [FERRYMAN, "run", "--control", control, _write(job, name, config)]
 
 
 def _nginx(job: Job) -> list[str]:
@@ -392,6 +412,7 @@ def installed() -> dict[str, Peer]:
     peers = (
         Peer("ferryman", ferryman, _ferryman, get_args(Kind)),
         Peer("ferryman-tcp", ferryman, _ferryman, ("forward",)),
+        Peer("ferryman-cold", ferryman, _ferryman_cold, ("prewarm",)),
         Peer("haproxy", _version([found("haproxy"), "-v"]), _haproxy, (*FORWARDING, "proxy_out", "transparent")),
         Peer("nginx", _nginx_version(), _nginx, FORWARDING),
         Peer("stunnel", _version([found("stunnel4"), "-version"], "stunnel"), _stunnel, ("terminate",)),

@@ -27,7 +27,7 @@ class Target:
     cost: float | None = None
 
 
-TARGETS = {
+TARGETS: dict[str, list[Target]] = {
     "plain": [Target("haproxy", 1.10)],
     "sni": [Target("haproxy", 1.00)],
     "keepalive1": [Target("haproxy", 1.05)],
@@ -42,6 +42,7 @@ TARGETS = {
     "proxy-in": [Target("ferryman-tcp", 1.10)],
     "proxy-out": [Target("ferryman-tcp", 1.10)],
     "transparent": [Target("ferryman-tcp", 1.10)],
+    "prewarm": [],
     "connect": [Target("squid", 0.60), Target("tinyproxy", 0.85)],
     "connect-bulk": [Target("ferryman-tcp", 1.05)],
     "connect-idle": [Target("haproxy", 0.40)],

@@ -54,3 +54,11 @@ def test_ferryman_configuration_is_accepted(kind: Kind, job: Job) -> None:
     program, *_run, file = installed()["ferryman"].command(replace(job, kind=kind))
     done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_configuration_without_connections_held_ready_is_accepted(job: Job) -> None:
+    certificates.write(job.certificates, "localhost")
+    program, *_run, file = installed()["ferryman-cold"].command(replace(job, kind="prewarm"))
+    assert "prewarm" not in Path(file).read_text()
+    done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done.stdout + done.stderr
