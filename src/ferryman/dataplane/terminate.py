@@ -105,10 +105,12 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
     """The handshake with the client, of which facts and record get to know. None: it failed, and the session ended."""
     facts = session.learn()
     hello = facts.hello
+    if hello is UNKNOWN:
+        session.generation.listener_count(session.listener, Cell.HANDSHAKE_ERRORS)
+        session.end("cR", "timeout", "client: no TLS hello in time", reset=True)
+        return None
     name = hello.sni or "" if isinstance(hello, ClientHello) else ""
-    # who has not even said hello by now has used up some of the time
-    since = session.worker.loop.now if isinstance(hello, ClientHello) else session.record.start
-    session.deadline = since + (accept.timeout or inf)
+    session.deadline = session.worker.loop.now + (accept.timeout or inf)
     try:
         context = session.generation.acceptor(accept, session.worker.ticket_keys).context(name, alpn)
         if context is None:
@@ -117,6 +119,8 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
             session.end("PR", "policy", f"no certificate for {name}" if name else "a client that names no server")
             return None
         sock = await tls.server(session, session.fd, context)
+        if not isinstance(hello, ClientHello):  # rules were asked without it, and it may have named what they refuse
+            raise TlsFailure("protocol", "TLS handshake: a hello that only OpenSSL can read")
     except TlsFailure as failure:
         session.generation.listener_count(session.listener, Cell.HANDSHAKE_ERRORS)
         if failure.kind == "local":

@@ -317,6 +317,43 @@ def test_a_client_that_says_nothing(site: Site) -> None:
     assert (line["code"], line["how"]) == ("cR", "timeout")
 
 
+@pytest.mark.parametrize(("protocols", "size"), [(80, 16384), (45, 1)], ids=["too long", "in too many records"])
+def test_a_hello_that_only_openssl_can_read_leads_nowhere(site: Site, protocols: int, size: int) -> None:
+    site.serves(TlsAccept((SHOWN,)), inspect=(Rule(Action.REJECT, when("front.example"), "test:1"),))
+    context, incoming, outgoing = trusting(), ssl.MemoryBIO(), ssl.MemoryBIO()
+    context.set_alpn_protocols([f"{number:0250}" for number in range(protocols)])
+    talk = context.wrap_bio(incoming, outgoing, server_hostname="front.example")
+
+    def client() -> None:
+        with pytest.raises(ssl.SSLWantReadError):
+            talk.do_handshake()
+        flight = outgoing.read()
+        hello = b"".join(flight[at + 5 : at + 16389] for at in range(0, len(flight), 16389))
+        pieces = (hello[at : at + size] for at in range(0, len(hello), size))
+        with socket.create_connection(site.rig.doors["web"].getsockname(), PATIENCE) as sock, suppress(OSError):
+            sock.sendall(b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces))
+            while data := sock.recv(65536):
+                incoming.write(data)
+                with suppress(ssl.SSLWantReadError):
+                    talk.do_handshake()
+                sock.sendall(outgoing.read())
+
+    site.beside(client)
+    assert talk.version() == "TLSv1.3", "OpenSSL takes it"
+    line = site.line()
+    assert (line["code"], line["server"]) == ("CR", None)
+    assert line["reason"] == "client: TLS handshake: a hello that only OpenSSL can read"
+
+
+def test_a_hello_that_comes_when_rules_do_not_wait_any_more(site: Site) -> None:
+    site.serves(
+        TlsAccept((SHOWN,)), inspect=(Rule(Action.REJECT, when("front.example"), "test:1"),), inspect_timeout=0.2
+    )
+    with socket.create_connection(site.rig.doors["web"].getsockname(), PATIENCE):
+        line = site.line()
+    assert (line["code"], line["reason"]) == ("cR", "client: no TLS hello in time")
+
+
 def test_the_time_for_a_handshake_begins_before_the_hello(site: Site) -> None:
     site.serves(TlsAccept((SHOWN,), timeout=1.0), inspect_timeout=60.0)
     with socket.create_connection(site.rig.doors["web"].getsockname()) as sock:
