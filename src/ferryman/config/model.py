@@ -175,7 +175,7 @@ class GlobalSettings(Section):
     runtime_timeout: Seconds = 10.0
     """a runtime connection that is silent this long is closed"""
     ticket_rotation: Seconds = Field(default=43200.0, ge=60)
-    """how often the key of TLS session tickets is replaced; the one before is still taken"""
+    """how often the key of TLS session tickets is replaced; sessions of the one before begin anew"""
     drain_timeout: Seconds | None = None
     """a graceful stop ends what is left after this long; none: it waits"""
     node: str = ""
