@@ -118,10 +118,9 @@ def test_cipher_suites_of_tls_1_3(site: Site) -> None:
 def test_groups(site: Site) -> None:
     for listener, said in site.said.items():
         version = said["versions"][-1]
+        if listener == "ecdsa":
+            continue  # of TLS 1.2, whose clients have to name the group of the certificate as well
         # those of the finite fields are for TLS 1.3 alone
         known = GROUPS if version == "TLSv1.3" else GROUPS[:5]
         options = {name: (VERSIONS[version], "-groups", name) for name in known}
-        expected = set(said["groups"])
-        if not expected and version == "TLSv1.2":
-            continue  # OpenSSL's own, among which the certificate's must be
-        assert site.accepted(listener, options) == (expected or set(known)), listener
+        assert site.accepted(listener, options) == set(said["groups"]) & set(known), listener

@@ -80,7 +80,7 @@ def _described(accepted: Accepted) -> str:
         ("versions", " ".join(accepted.versions)),
         ("ciphers", " ".join(accepted.ciphers)),
         ("ciphersuites", " ".join(accepted.ciphersuites)),
-        ("groups", " ".join(accepted.groups) or "those of OpenSSL"),
+        ("groups", " ".join(accepted.groups)),
         ("alpn", " ".join(accepted.alpn) or "what the server chooses, if it speaks TLS"),
         ("clients", f"certificate {accepted.clients}" if accepted.clients != "none" else ""),
         ("names", "others are refused" if accepted.strict else ""),
