@@ -36,7 +36,7 @@ from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.tickets import Tickets
 from ferryman.controlplane.watched import Watched
 from ferryman.controlplane.web import WebServer
-from ferryman.dataplane import openssl, privileges
+from ferryman.dataplane import privileges
 from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
@@ -363,7 +363,7 @@ class Supervisor:
         return self.plan.settings.chroot, self._identity.uid, self._identity.gid, self._keep
 
     def ticket_keys(self) -> bytes:
-        return self._tickets.keys if openssl.available else b""
+        return self._tickets.keys
 
     def learned(self) -> Learned:
         return self._answers.learning.present()
