@@ -28,8 +28,14 @@ class Address:
     last_port: int = 0  # of a listening range; 0: `port` alone
     from_client: bool = False  # to connect: the port the client used plus `port` (an offset, may be negative)
     v6only: bool = False
+    namespace: str = ""  # to listen: the network namespace (ip-netns(8)) the socket is in; "": this process's
 
     def __str__(self) -> str:
+        return f"{self.text} in {self.namespace}" if self.namespace else self.text
+
+    @property
+    def text(self) -> str:
+        """As it is written, without the namespace."""
         if self.family in ("unix", "abstract"):
             return f"{'unix' if self.family == 'unix' else 'abns'}@{self.host}"
         host = f"[{self.host}]" if self.family == "inet6" else self.host

@@ -116,17 +116,18 @@ def _own_backend(listener: ListenerSettings, path: Path, report: Report) -> tupl
 
 
 def _refuse_shared_addresses(listeners: Sequence[Listener], report: Report) -> None:
-    taken: list[tuple[str, str, int, int, Path]] = []
+    taken: list[tuple[tuple[str, str, str], int, int, Path]] = []
     for listener in listeners:
         for number, address in enumerate(listener.bind):
             path: Path = ("listeners", listener.name, "bind", number)
             last = address.last_port or address.port
-            for family, host, low, high, other in taken:
-                if (family, host) == (address.family, address.host) and low <= last and address.port <= high:
+            where = address.family, address.host, address.namespace
+            for place_taken, low, high, other in taken:
+                if place_taken == where and low <= last and address.port <= high:
                     message = f"{address} is already taken by listener {other[1]}"
                     place = report.document.mark(other)
                     report.error(path, message + (f", at {place}" if place else ""), "choose another port")
-            taken.append((address.family, address.host, address.port, last, path))
+            taken.append((where, address.port, last, path))
 
 
 def _warn_of_unused(

@@ -83,6 +83,8 @@ def _path(backend: Backend, report: Report) -> Path:
 
 def _is_at(address: Address, bind: Address) -> bool:
     """Does a connection to this address end here?"""
+    if bind.namespace:
+        return False
     if bind.family not in ("inet", "inet6") or address.family in ("unix", "abstract"):
         return (address.family, address.host) == (bind.family, bind.host)
     port = address.port or bind.port if address.from_client else address.port

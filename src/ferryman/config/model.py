@@ -46,7 +46,8 @@ def _bind_list(value: object) -> object:
 
 
 def _listen_data(address: Address) -> object:
-    return {"address": str(address), "v6only": True} if address.v6only else str(address)
+    more = {key: value for key in ("v6only", "namespace") if (value := getattr(address, key))}
+    return {"address": address.text, **more} if more else address.text
 
 
 def _log_target(value: str) -> str:
@@ -80,7 +81,11 @@ def _boolean_or_number(value: object) -> str:
 _LISTEN_TEXT = {"type": "string", "examples": ["*:443", "127.0.0.1:443", "[::1]:443", "unix@/run/x.sock"]}
 _LISTEN_MAPPING = {
     "type": "object",
-    "properties": {"address": {"type": "string"}, "v6only": {"type": "boolean"}},
+    "properties": {
+        "address": {"type": "string"},
+        "v6only": {"type": "boolean"},
+        "namespace": {"type": "string"},
+    },
     "required": ["address"],
     "additionalProperties": False,
 }
@@ -90,7 +95,7 @@ Listen = Annotated[
     PlainSerializer(_listen_data),
     WithJsonSchema({"anyOf": [_LISTEN_TEXT, _LISTEN_MAPPING]}),
 ]
-"""Where to listen: "*:443", or {address: "[::]:443", v6only: true}."""
+"""Where to listen: "*:443", or {address: "[::]:443", v6only: true}, or {address: "*:443", namespace: NAME}."""
 
 Level = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 # fmt: off
@@ -336,7 +341,8 @@ class ListenerSettings(Section):
     """A door: where it listens, its rules, where it leads."""
 
     bind: Annotated[list[Listen], BeforeValidator(_bind_list, json_schema_input_type=Listen | list[Listen])]
-    """one address or a list: "*:443", "127.0.0.1:8000-8010", "[::1]:443", "unix@/run/x.sock" """
+    """one address or a list: "*:443", "127.0.0.1:8000-8010", "[::1]:443", "unix@/run/x.sock"; or a mapping, with
+    `v6only: true`, or with the `namespace` (ip-netns(8)) to listen in, where connections to servers do not go"""
     mode: Literal["tcp", "connect", "pages"] | None = None
     """tcp: carry connections; connect: explicit proxy; pages: stats page; default: by which section is given, or tcp"""
     tests: dict[str, Condition] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -103,13 +104,14 @@ _LATER: Final = {
     "rhttp": "reverse HTTP",
 }
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_NAMESPACE: Final = re.compile(r"(?!\.\.?$)[^\s/\x00-\x1f\x7f]{1,255}")
 _UNIX_PATH_BYTES: Final = 107  # sizeof(sockaddr_un.sun_path) less the final NUL, unix(7)
 
 
 def parse_listen_address(value: object) -> Address:
     """Where to listen: `*:443`, `127.0.0.1:8000-8010`, `[::1]:443`, `unix@/run/x.sock`, `abns@name`.
 
-    Also an Address as it is, or {address: …, v6only: true}. Raises ValueError.
+    Also an Address as it is, or {address: …, v6only: true, namespace: NAME}. Raises ValueError.
     """
     if isinstance(value, Address):
         return value
@@ -140,8 +142,8 @@ def parse_listen_address(value: object) -> Address:
 
 
 def _parse_listen_mapping(value: dict[object, object]) -> Address:
-    if unknown := sorted(str(key) for key in value if key not in ("address", "v6only")):
-        raise ValueError(f"unknown key {shown(unknown[0])} beside `address`; `v6only` is the only other one")
+    if unknown := sorted(str(key) for key in value if key not in ("address", "v6only", "namespace")):
+        raise ValueError(f"unknown key {shown(unknown[0])} beside `address`; there are `v6only` and `namespace`")
     v6only = value.get("v6only", False)
     if not isinstance(v6only, bool):
         raise ValueError(f"v6only is true or false, not {shown(v6only)}")
@@ -150,7 +152,12 @@ def _parse_listen_mapping(value: dict[object, object]) -> Address:
     address = parse_listen_address(value.get("address"))
     if v6only and address.family != "inet6":
         raise ValueError(f"v6only makes sense for an IPv6 address only, not for {address}; leave it out")
-    return Address(address.family, address.host, address.port, address.last_port, v6only=v6only)
+    namespace = value.get("namespace", "")
+    if not isinstance(namespace, str) or (namespace and not _NAMESPACE.fullmatch(namespace)):
+        raise ValueError(f"{shown(namespace)} is no name of a network namespace; `ip netns list` shows them")
+    if namespace and address.family == "unix":
+        raise ValueError(f"a Unix socket with a path is in no network namespace: {address}; leave `namespace` out")
+    return replace(address, v6only=v6only, namespace=namespace)
 
 
 def parse_connect_address(value: object) -> Address:

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ferryman.controlplane import namespaces
 from ferryman.plan import Address, Plan
 
 Path = tuple[str | int, ...]
 
-_SETGID, _SETUID, _NET_ADMIN, _NET_RAW, _SYS_CHROOT = 6, 7, 12, 13, 18
+_SETGID, _SETUID, _NET_ADMIN, _NET_RAW, _SYS_CHROOT, _SYS_ADMIN = 6, 7, 12, 13, 18, 21
 """capabilities(7)"""
 _NOBODY: Final = "say --set global.{0}=NAME for another one, or --set global.{0}= for none"
 
@@ -36,7 +37,7 @@ class Lack:
 
 def lacks(plan: Plan) -> list[Lack]:
     """What is missing here, whoever runs it."""
-    return [*_names(plan), *_folders(plan)]
+    return [*_names(plan), *_folders(plan), *_namespaces(plan)]
 
 
 def denied(plan: Plan) -> list[Lack]:
@@ -49,6 +50,10 @@ def denied(plan: Plan) -> list[Lack]:
     )
     held = _capabilities()
     unseen = [] if held >> _NET_ADMIN & 1 or held >> _NET_RAW & 1 else list(_transparent(plan))
+    if not held >> _SYS_ADMIN & 1:
+        for path, address in _elsewhere(plan):
+            message = f"listening in the network namespace {address.namespace} needs root (CAP_SYS_ADMIN)"
+            unseen.append(Lack(path, message, "run it as root; it can become another user afterwards (global.user)"))
     return unseen + [
         Lack(("global", key), f"only root can {what} {value}", f"run it as root, or say --set global.{key}=")
         for key, value, needed, capability, what in wanted
@@ -68,6 +73,23 @@ def _transparent(plan: Plan) -> Iterator[Lack]:
         if any(server.source is not None and server.source.transparent for server in backend.servers):
             message = f"backend {backend.name} connects from addresses of other machines, which {needs}"
             yield Lack(("backends", backend.name), message, hint)
+
+
+def _elsewhere(plan: Plan) -> Iterator[tuple[Path, Address]]:
+    """Addresses in other network namespaces."""
+    for listener in plan.listeners:
+        for index, address in enumerate(listener.bind):
+            if address.namespace:
+                yield ("listeners", listener.name, "bind", index), address
+
+
+def _namespaces(plan: Plan) -> Iterator[Lack]:
+    for path, address in _elsewhere(plan):
+        if not namespaces.exists(address.namespace):
+            message = f"there is no network namespace {address.namespace}"
+            yield Lack(
+                path, message, f"make it: `ip netns add {address.namespace}`; `ip netns list` shows those there are"
+            )
 
 
 def _names(plan: Plan) -> Iterator[Lack]:

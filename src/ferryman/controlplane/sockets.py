@@ -12,8 +12,10 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
+from ferryman.controlplane import namespaces
 from ferryman.errors import StartError
 from ferryman.plan import Address, Listener, Plan
 
@@ -28,7 +30,7 @@ def addresses(listener: Listener) -> Iterator[tuple[Key, Address]]:
     """Each single address of a listener, port ranges spread out."""
     for address in listener.bind:
         for port in range(address.port, max(address.last_port, address.port) + 1):
-            single = Address(address.family, address.host, port, v6only=address.v6only)
+            single = replace(address, port=port, last_port=0)
             yield str(single), single
 
 
@@ -110,6 +112,9 @@ def bind(address: Address, backlog: int, transparent: bool = False) -> socket.so
 
     All addresses of both families are those of IPv4 on a machine that has no IPv6.
     """
+    if address.namespace:
+        inner = replace(address, namespace="")
+        return namespaces.within(address.namespace, lambda: bind(inner, backlog, transparent))
     try:
         return _bind(address, backlog, transparent)
     except OSError as error:
@@ -213,6 +218,10 @@ def why(error: OSError, address: Address) -> str:
         return "the address is in use by another process (ss -ltnp shows which)"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have that address (ip address shows those it has)"
+    if error.errno == errno.EPERM and address.namespace:
+        return "listening in another network namespace needs root (CAP_SYS_ADMIN), which a reload has given up"
+    if error.errno == errno.ENOENT and address.namespace:
+        return f"there is no network namespace {address.namespace} (ip netns list shows those there are)"
     if error.errno == errno.EPERM:
         return "taking connections to other machines (transparent) needs root, CAP_NET_RAW or CAP_NET_ADMIN"
     if address.family == "unix" and error.errno == errno.ENOENT:

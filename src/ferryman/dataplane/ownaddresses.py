@@ -23,6 +23,7 @@ class OwnAddresses:
             (address.host, port)
             for listener in listeners
             for address in listener.bind
+            if not address.namespace  # no connection from here ends there
             for port in range(address.port, (address.last_port or address.port) + 1)
         ]
         self._places = frozenset(places)

@@ -89,6 +89,8 @@ def _catch(listener: Listener, ports: Ports, port: int) -> Catch:
     """`port`: that of the listener, 0 for the first it has."""
     places: dict[str, tuple[str, int]] = {}
     for bind in listener.bind:
+        if bind.namespace:
+            continue
         if port and not bind.port <= port <= max(bind.port, bind.last_port):
             continue
         host = "" if bind.host in ("0.0.0.0", "::") else bind.host

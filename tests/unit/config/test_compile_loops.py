@@ -32,6 +32,7 @@ def proxy(bind: str, through: str) -> str:
         ("'[::]:3128'", "127.0.0.1:3128", True),
         ("'*:3128'", "192.0.2.1:3128", False),
         ("'*:3128'", "proxy.example:3128", False),
+        ("{address: '127.0.0.1:3128', namespace: blue}", "127.0.0.1:3128", False),
         ("['192.0.2.1:3128', 'unix@/run/x']", "192.0.2.1:3128", True),
     ],
 )

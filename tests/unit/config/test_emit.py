@@ -75,6 +75,8 @@ listeners:
       - 0.0.0.0:80
       - address: '[::]:80'
         v6only: true
+      - address: 0.0.0.0:443
+        namespace: blue
     routes:
       - to: app
         when:

@@ -110,6 +110,13 @@ def test_v6only_is_said_in_the_long_form() -> None:
     assert parse_listen_address(address) is address
 
 
+def test_a_namespace_is_said_in_the_long_form() -> None:
+    address = parse_listen_address({"address": "[::]:443", "v6only": True, "namespace": "one_tproxy_br0"})
+    assert address == Address("inet6", "::", 443, v6only=True, namespace="one_tproxy_br0")
+    assert (str(address), address.text) == ("[::]:443 in one_tproxy_br0", "[::]:443")
+    assert parse_listen_address({"address": "abns@x", "namespace": "a.b"}).namespace == "a.b"
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -145,6 +152,10 @@ def test_v6only_is_said_in_the_long_form() -> None:
         ({"address": "*:1", "v6only": True}, "IPv6 address only"),
         ({"address": "[::]:1", "v6only": "yes"}, "true or false"),
         ({"address": {"address": "*:1"}}, "is text"),
+        ({"address": "*:1", "namespace": "../x"}, "is no name of a network namespace"),
+        ({"address": "*:1", "namespace": ".."}, "is no name of a network namespace"),
+        ({"address": "*:1", "namespace": 7}, "is no name of a network namespace"),
+        ({"address": "/run/x", "namespace": "a"}, "in no network namespace"),
     ],
 )
 def test_where_one_cannot_listen(text: object, complaint: str) -> None:

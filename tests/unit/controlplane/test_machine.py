@@ -79,6 +79,20 @@ def test_addresses_of_other_machines_need_a_capability() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_listening_in_another_namespace_needs_it_and_root() -> None:
+    elsewhere = Address("inet", "127.0.0.1", 80, namespace="none-such")
+    found = make_plan([listener("web", bind=(Address("inet", "127.0.0.1", 80), elsewhere))], {})
+    (lack,) = lacks(found)
+    assert (lack.path, lack.message) == (("listeners", "web", "bind", 1), "there is no network namespace none-such")
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setresuid(65534, 65534, 65534)
+        (needed,) = denied(found)
+        os._exit(0 if needed.path == lack.path and "needs root (CAP_SYS_ADMIN)" in needed.message else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_rights() -> None:
     """As root nothing is denied; anybody else may be what they are, and nothing more."""
     asked = plan(user="12345", group="12345", chroot="/")

@@ -34,6 +34,8 @@ def read_bind(arguments: Arguments, environment: Mapping[str, str], diagnostics:
                 options["v6only"] = At(keyword.text == "v6only", keyword.mark)
             case _ if keyword.text in tls.KEYWORDS:
                 options = tls.added(options, tls.setting(keyword, values, diagnostics))
+            case "namespace":
+                options["namespace"] = At(values[0].text, values[0].mark)
             case "accept-proxy" | "transparent":
                 options[keyword.text] = At(True, keyword.mark)
     return [{"address": address, **options} for address in _addresses(word, environment)]

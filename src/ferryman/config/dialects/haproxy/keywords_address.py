@@ -53,7 +53,7 @@ BIND: Final = Table(
     mode | 1 | not yet |
     mss | 1 | inert | the system's number is used
     name | 1 | quiet |
-    namespace | 1 | not yet |
+    namespace | 1 | yes | the namespace of the name; made with `ip netns add`
     nbconn | 1 | not yet |
     nice | 1 | inert | all connections are equal
     no-alpn | 0 | yes |

@@ -160,15 +160,15 @@ def _door(proxy: Proxy, diagnostics: Diagnostics) -> dict[str, object]:
 
 def _bind(line: dict[str, At]) -> At:
     address = line["address"]
+    more = {"namespace": line["namespace"]} if "namespace" in line else {}
     wanted = line.get("v6only")
-    if wanted is None or not wanted.value:
-        return address
-    try:
-        if parse_listen_address(address.value).family != "inet6":
-            return address
-    except ValueError:
-        return address  # the schema says what is wrong with it
-    return At({"address": address, "v6only": wanted}, address.mark)
+    if wanted is not None and wanted.value:
+        try:
+            if parse_listen_address(address.value).family == "inet6":
+                more["v6only"] = wanted
+        except ValueError:
+            return address  # the schema says what is wrong with it
+    return At({"address": address, **more}, address.mark) if more else address
 
 
 def _connection(proxy: Proxy, diagnostics: Diagnostics) -> list[At]:

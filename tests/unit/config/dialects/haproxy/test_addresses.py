@@ -20,6 +20,15 @@ def test_v6only_is_for_ipv6() -> None:
     ]
 
 
+def test_namespaces() -> None:
+    listener = frontend("bind :80,[::]:80 v6only namespace blue", "bind unix@/run/x")
+    assert listener["bind"][1:] == [
+        {"address": ":80", "namespace": "blue"},
+        {"address": "[::]:80", "namespace": "blue", "v6only": True},
+        "unix@/run/x",
+    ]
+
+
 def test_limits_on_the_only_bind_are_the_listener_s() -> None:
     data, found = parsed("frontend f\n bind :1 maxconn 5 backlog 9\n maxconn 7\n timeout client 1s\n")
     assert found == []
