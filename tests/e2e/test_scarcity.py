@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from contextlib import suppress
 
 import pytest
@@ -110,6 +111,13 @@ def test_a_place_in_the_queue_has_its_time(run_ferry: Callable[..., Ferry], echo
     assert ferry.line(lambda line: line["code"] == "sQ")["how"] == "timeout"
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_killed_worker_is_replaced_and_the_port_never_closes(
     run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
 ) -> None:
@@ -120,6 +128,7 @@ def test_a_killed_worker_is_replaced_and_the_port_never_closes(
     until(lambda: ferry.listener("web")["counts"]["sessions_now"] == 0, "them to end")
     before = ferry.workers()
     os.kill(before[0], signal.SIGKILL)
+    until(lambda: not is_alive(before[0]), "it to be dead: what it has accepted by then is lost with it")
     for _ in range(20):
         assert answers(port), "the listening socket is shared: nothing is refused"
     until(lambda: len(ferry.workers()) == 2 and before[0] not in ferry.workers(), "a new worker")
