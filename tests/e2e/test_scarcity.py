@@ -7,8 +7,8 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from ferry import Ferry, free_port, until
