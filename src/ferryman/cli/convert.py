@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from ferryman.cli.configuration import Input, demand, source_options
@@ -23,11 +25,19 @@ from ferryman.cli.verb import verb
 def convert(source: Input, target: str) -> None:
     """Print a configuration as native YAML.
 
-    Only what differs from the defaults is written. Comments of the original are not kept.
+    Only what differs from the defaults is written. Files that are read are named in full, so that the output may be
+    saved anywhere. Comments of the original are not kept.
     """
+    from ferryman.config.dialects.native import NAME
     from ferryman.config.emit import emit
+    from ferryman.config.source import OVERRIDES
 
     loaded = source.load()
     demand(loaded)
     assert loaded.configuration is not None
-    click.echo(emit(loaded.configuration), nl=False)
+    native = loaded.document.dialect == NAME
+    folders = {os.path.dirname(each.name) for each in loaded.sources if native and each.name != OVERRIDES}
+    if len(folders) > 1:
+        message = "names of files would be relative to several folders; convert the files of one folder at a time"
+        raise click.UsageError(message)
+    click.echo(emit(loaded.configuration, "".join(folders)), nl=False)

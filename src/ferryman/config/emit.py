@@ -18,9 +18,10 @@ from ferryman.config.model_proxy import shortened_proxy
 from ferryman.config.model_tls import shortened_cases, shortened_server
 
 
-def emit(configuration: Configuration) -> str:
-    """YAML text, ending with a newline."""
-    data = configuration.model_dump(by_alias=True, exclude_defaults=True)
+def emit(configuration: Configuration, folder: str | None = None) -> str:
+    """YAML text, ending with a newline. `folder`: files are named in full, relative names being relative to that."""
+    context = None if folder is None else {"folder": folder}
+    data = configuration.model_dump(by_alias=True, exclude_defaults=True, context=context)
     settings = data.get("global", {})
     _shorten_logs(settings)
     if "runtime_sockets" in settings:

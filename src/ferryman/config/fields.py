@@ -5,10 +5,11 @@ Used by config.model and config.model_connect. Imported lazily like these: pydan
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SerializationInfo, WithJsonSchema
 
 from ferryman.config.values import format_seconds, format_size, parse_connect_address, parse_seconds, parse_size
 from ferryman.plan import Address
@@ -31,6 +32,13 @@ def text_for(key: str, section: type[BaseModel], examples: Sequence[str]) -> Bef
         json_schema_input_type=Annotated[str, WithJsonSchema({"type": "string", "examples": examples})] | section,
     )
 
+
+def _in_full(name: str, info: SerializationInfo) -> str:
+    return os.path.abspath(os.path.join(info.context["folder"], name)) if name and info.context else name
+
+
+FileName = Annotated[str, PlainSerializer(_in_full)]
+"""Of a file that is read. Dumped in full if the context says the `folder` that it is relative to."""
 
 Seconds = Annotated[
     float,

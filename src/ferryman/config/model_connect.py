@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from ferryman.config.fields import Condition, Seconds, Section, Size, one_or_list, text_for
+from ferryman.config.fields import Condition, FileName, Seconds, Section, Size, one_or_list, text_for
 from ferryman.config.proxy_url import parse_proxy_url
 
 
@@ -47,7 +47,7 @@ class HopSettings(Section):
     """instead of in the URL, and not percent-encoded"""
     credentials: Literal["own", "client"] = "own"
     """client: send on the Proxy-Authorization that the client sent"""
-    ca: str = ""
+    ca: FileName = ""
     """of https: a file with the certificates that verify the proxy; default: the system's"""
     server_name: str = ""
     """of https: the name in the proxy's certificate; default: the URL's host"""
@@ -108,15 +108,15 @@ class LearnSettings(Section):
 class BumpSettings(Section):
     """How TLS is opened: with certificates minted on the fly."""
 
-    ca: str = Field(min_length=1)
+    ca: FileName = Field(min_length=1)
     """file with the certificate of the CA that signs them (PEM)"""
-    key: str = ""
+    key: FileName = ""
     """file with its key; default: it is in `ca` as well"""
     cache: Size = 4194304
     """memory for minted certificates; 0: none is kept"""
-    server_ca: str = ""
+    server_ca: FileName = ""
     """file with the certificates that verify servers; default: the system's"""
-    keep: str = ""
+    keep: FileName = ""
     """folder to write minted certificates to; default: none is written"""
     learn: LearnSettings | None = None
     """splice what refuses the certificate; default: never"""
@@ -136,7 +136,7 @@ class ConnectSettings(Section):
     """what clients may speak"""
     users: (
         Annotated[
-            Annotated[str, Tag("<text>")] | Annotated[dict[str, str], Tag("<mapping>")],
+            Annotated[FileName, Tag("<text>")] | Annotated[dict[str, str], Tag("<mapping>")],
             Discriminator(_text_or_mapping),
         ]
         | None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from ferryman.config.fields import Condition, Seconds, Section, one_or_list, text_for
+from ferryman.config.fields import Condition, FileName, Seconds, Section, one_or_list, text_for
 from ferryman.config.values import shown
 
 Texts = Annotated[list[str], BeforeValidator(one_or_list, json_schema_input_type=str | list[str])]
@@ -70,13 +70,13 @@ Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 class CertificateSettings(Section):
     """A certificate with its key. Plain text stands for {file: …}."""
 
-    file: str = Field(min_length=1)
+    file: FileName = Field(min_length=1)
     """PEM file with the certificate, what signed it, and perhaps its key; of listeners also a folder of such files"""
-    key: str = ""
+    key: FileName = ""
     """file with its key; default: it is in `file`, or in FILE.key beside it"""
-    password_file: str = ""
+    password_file: FileName = ""
     """file whose first line opens the key; nobody is ever asked at a terminal"""
-    ocsp: str = ""
+    ocsp: FileName = ""
     """file with the OCSP response to staple, in DER; default: FILE.ocsp where there is one"""
     names: Texts = []
     """names that it is used for; default: all those in it"""
@@ -90,9 +90,9 @@ class ClientCertificateSettings(Section):
 
     certificate: Literal["none", "optional", "required"] = "required"
     """optional: also clients without one are let in; a certificate that is shown has to be good in any case"""
-    ca: str = ""
+    ca: FileName = ""
     """file with the certificates of those who may have signed it"""
-    crl: str = ""
+    crl: FileName = ""
     """file with lists of those that have been revoked, of each CA one (PEM)"""
 
 
@@ -146,7 +146,7 @@ class TlsServerSettings(LimitSettings):
 
     verify: bool = True
     """verify the server's certificate"""
-    ca: str = ""
+    ca: FileName = ""
     """file with the certificates that verify it; default: the system's"""
     fingerprints: Annotated[
         list[Fingerprint], BeforeValidator(one_or_list, json_schema_input_type=Fingerprint | list[Fingerprint])
