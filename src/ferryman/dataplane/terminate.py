@@ -121,6 +121,7 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
         sock = await tls.server(session, session.fd, context)
         if not isinstance(hello, ClientHello):  # rules were asked without it, and it may have named what they refuse
             raise TlsFailure("protocol", "TLS handshake: a hello that only OpenSSL can read")
+        agreed = tls.established(sock)
     except TlsFailure as failure:
         session.generation.listener_count(session.listener, Cell.HANDSHAKE_ERRORS)
         if failure.kind == "local":
@@ -132,7 +133,7 @@ async def greet(session: Session, accept: TlsAccept, alpn: tuple[str, ...]) -> s
         return None
     finally:
         session.deadline = inf
-    facts.tls = session.record.tls = agreed = tls.established(sock)
+    facts.tls = session.record.tls = agreed
     session.generation.listener_count(session.listener, Cell.HANDSHAKES)
     if agreed.resumed:
         session.generation.listener_count(session.listener, Cell.RESUMED)

@@ -110,7 +110,10 @@ def abandon(session: Requester, sock: ssl.SSLSocket) -> None:
 
 def is_out_of_date(sock: ssl.SSLSocket, now: float) -> bool:
     """Is the other side's certificate, which was verified, not valid at this time (seconds since the epoch)?"""
-    certificate = sock.getpeercert() or {}
+    try:
+        certificate = sock.getpeercert() or {}
+    except (ValueError, ssl.SSLError):  # of some of its names nothing can be made
+        return False
     begins, ends = (str(certificate.get(key, "")) for key in ("notBefore", "notAfter"))
     if not begins or not ends:
         return False
@@ -118,14 +121,20 @@ def is_out_of_date(sock: ssl.SSLSocket, now: float) -> bool:
 
 
 def established(sock: ssl.SSLSocket) -> Established:
-    """What is known once the handshake is over, also of a server that was not verified."""
+    """What is known once the handshake is over, also of a server that was not verified.
+
+    Raises TlsFailure where a certificate was verified whose names cannot be read: rules would take it for another's.
+    """
     certificate = sock.getpeercert(binary_form=True) or b""
     try:
         names = certificate_names(certificate) if certificate else ()
     except ValueError:  # OpenSSL made something of it, the reader of names does not
         names = ()
     cipher = sock.cipher()
-    verified = (sock.getpeercert() or {}) if certificate else {}
+    try:
+        verified = (sock.getpeercert() or {}) if certificate else {}
+    except (ValueError, ssl.SSLError):
+        raise TlsFailure("verify", "its certificate: the names in it cannot be read") from None
     return Established(
         sock.version() or "",
         cipher[0] if cipher else "",

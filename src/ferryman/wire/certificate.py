@@ -30,13 +30,13 @@ MAX_NAMES: Final = 1000
 def certificate_names(der: bytes) -> tuple[str, ...]:
     """Common name, DNS names and IP addresses, in this order, in lower case, each once; `*.` is kept.
 
-    A name that is not printable ASCII without spaces is left out: no rule could mean it. What is no certificate has no
-    names.
+    A name that is not printable ASCII without spaces and commas is left out: no rule could mean it, and what is joined
+    by commas would be read as several. What is no certificate has no names.
     """
     found: dict[str, None] = {}
     try:
         for name in _names(der):
-            if name.isascii() and name.isprintable() and " " not in name and name:
+            if name.isascii() and name.isprintable() and name and " " not in name and "," not in name:
                 found.setdefault(name.lower().removesuffix("."))
                 if len(found) >= MAX_NAMES:
                     break

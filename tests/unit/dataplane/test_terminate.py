@@ -9,11 +9,19 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID
 from rig import PATIENCE, Rig, gauges, plan, reset, server
+from tests.unit.config.leaves import ca, write
+from tests.unit.controlplane.authorities import DAY, NOW, name_of
 
 from ferryman.dataplane import contexts, counters
 from ferryman.dataplane.counters import Cell
@@ -486,6 +494,21 @@ def test_rules_that_ask_what_came_of_the_handshake(site: Site) -> None:
         site.beside(ask)
     line = site.line()
     assert (line["code"], line["rule"]) == ("PR", "test:9")
+
+
+def test_a_client_in_whose_certificate_the_names_cannot_be_read(site: Site, tmp_path: Path) -> None:
+    root, key = ca(tmp_path), ec.generate_private_key(ec.SECP256R1())
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x06\x82\x04caf\xe9")
+    builder = x509.CertificateBuilder().subject_name(name_of("me")).issuer_name(root.certificate.subject)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(NOW - DAY).not_valid_after(NOW + DAY).add_extension(names, critical=False)
+    file = write(tmp_path / "me.pem", builder.sign(root.key, hashes.SHA256()), key)
+    site.serves(TlsAccept((SHOWN,), verify="required", ca=Path(root.cert_path).read_text()))
+    ask = site.ask(certificate=SimpleNamespace(configure_cert=lambda context: context.load_cert_chain(file)))
+    with pytest.raises((OSError, AssertionError)):
+        site.beside(ask)
+    line = site.line()
+    assert (line["code"], line["reason"]) == ("CR", "client: its certificate: the names in it cannot be read")
 
 
 def test_a_plain_port_beside_a_tls_one_waits_for_no_hello(site: Site) -> None:

@@ -77,7 +77,7 @@ def test_a_certificate_without_names() -> None:
 
 
 def test_a_common_name_that_is_no_host_is_left_out() -> None:
-    for text in ("Example Company", "bücher.example", "a\nb"):
+    for text in ("Example Company", "bücher.example", "a\nb", "b.example,c.example"):
         assert certificate_names(certificate([common_name(text)], [x509.DNSName("a.example")])) == ("a.example",)
 
 
