@@ -6,9 +6,10 @@ import hashlib
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from ferry import PATIENCE, Ferry, free_port
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import Authority, TlsServer
 
 
@@ -93,45 +94,66 @@ def test_the_incoming_port(run_ferry: Callable[..., Ferry]) -> None:
 
 DENIED = b"\x15\x03\x03\x00\x02\x02\x31"  # alert: fatal, access_denied
 
+DESTINATIONS = {
+    "guarded": '"{sni}:443"',
+    "metadata": '"{sni}:80"',
+    "names": '{to: "{sni}:443", names: "*.example.org"}',
+    "back": '{to: "{sni}:{local_port}", egress_guard: false}',
+    "invalid": '{to: "{sni}:443", names: "*.invalid"}',
+}
+
+
+class Site:
+    """A listener for each of the destinations."""
+
+    def __init__(self, start: Callable[..., Ferry]) -> None:
+        self.ports = {name: free_port() for name in DESTINATIONS}
+        listeners = "".join(
+            f"  {name}: {{bind: '127.0.0.1:{port}', to: {name}, inspect_timeout: 1s}}\n"
+            for name, port in self.ports.items()
+        )
+        backends = "".join(f"  {name}: {{destination: {to}}}\n" for name, to in DESTINATIONS.items())
+        self.ferry = start(f"global: {{workers: 1}}\nlisteners:\n{listeners}backends:\n{backends}")
+
+    def told(self, listener: str, said: bytes) -> tuple[bytes, dict[str, Any]]:
+        """What comes back, and the log line."""
+        before = len(self.ferry.lines())
+        back = talk(self.ports[listener], said)
+        return back, until(lambda: self.ferry.lines()[before:], "the log line")[0]
+
+
+@pytest.fixture(scope="module")
+def site(run_shared_ferry: Callable[..., Ferry]) -> Site:
+    return Site(run_shared_ferry)
+
 
 @pytest.mark.parametrize(
-    ("name", "destination", "reason"),
+    ("name", "listener", "reason"),
     [
-        ("localhost", '"{sni}:443"', "localhost:443 is not reached from here: a loopback address (egress guard"),
-        ("169.254.169.254", '"{sni}:80"', "needs what this connection does not have: sni"),  # no SNI for addresses
-        (
-            "other.example",
-            '{to: "{sni}:443", names: "*.example.org"}',
-            "other.example is none of the names that backend",
-        ),
-        ("evil.example.org.example.com", '{to: "{sni}:443", names: "*.example.org"}', "is none of the names"),
-        ("localhost", '{to: "{sni}:{local_port}", egress_guard: false}', "is one of this proxy's own listeners"),
-        (None, '"{sni}:443"', "needs what this connection does not have: sni"),
+        ("localhost", "guarded", "localhost:443 is not reached from here: a loopback address (egress guard"),
+        ("169.254.169.254", "metadata", "needs what this connection does not have: sni"),  # no SNI for addresses
+        ("other.example", "names", "other.example is none of the names that backend"),
+        ("evil.example.org.example.com", "names", "is none of the names"),
+        ("localhost", "back", "is one of this proxy's own listeners"),
+        (None, "guarded", "needs what this connection does not have: sni"),
     ],
     ids=["guard", "address", "names", "anchored", "loop", "no name"],
 )
-def test_what_is_refused_is_told_in_tls(
-    run_ferry: Callable[..., Ferry], name: str | None, destination: str, reason: str
-) -> None:
-    port = free_port()
-    ferry = run_ferry(config(port, destination))
-    assert talk(port, hello(name)) == DENIED
-    line = ferry.line()
+def test_what_is_refused_is_told_in_tls(site: Site, name: str | None, listener: str, reason: str) -> None:
+    back, line = site.told(listener, hello(name))
+    assert back == DENIED
     assert (line["code"], line["how"]) == ("PR", "policy")
     assert reason in line["reason"]
 
 
-def test_a_name_that_nobody_knows(run_ferry: Callable[..., Ferry]) -> None:
-    port = free_port()
-    ferry = run_ferry(config(port, '{to: "{sni}:443", names: "*.invalid"}'))
-    assert talk(port, hello("nobody.invalid")) == b""
-    line = ferry.line()
+def test_a_name_that_nobody_knows(site: Site) -> None:
+    back, line = site.told("invalid", hello("nobody.invalid"))
+    assert back == b""
     assert line["code"] == "SC"
     assert "nobody.invalid" in line["reason"]
 
 
-def test_what_is_no_tls_has_no_name(run_ferry: Callable[..., Ferry]) -> None:
-    port = free_port()
-    ferry = run_ferry(config(port, '{to: "{sni}:443", names: "*.invalid"}'))
-    assert talk(port, b"GET / HTTP/1.1\r\nHost: a.invalid\r\n\r\n") == b""
-    assert "does not have: sni" in ferry.line()["reason"]
+def test_what_is_no_tls_has_no_name(site: Site) -> None:
+    back, line = site.told("invalid", b"GET / HTTP/1.1\r\nHost: a.invalid\r\n\r\n")
+    assert back == b""
+    assert "does not have: sni" in line["reason"]
