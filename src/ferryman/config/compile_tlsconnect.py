@@ -56,6 +56,9 @@ def _check_trust(settings: TlsServerSettings, path: Path, report: Report) -> Non
             report.warning((*path, key), message, "keep one of them")
         elif not settings.verify and key in settings.model_fields_set:
             report.warning((*path, key), f"`{key}` is not looked at: nothing is verified", "remove `verify: false`")
+    if settings.verify_name.startswith("."):  # to OpenSSL that is all names below it, however deep
+        message = f"{settings.verify_name} is no name that a certificate has"
+        report.error((*path, "verify_name"), message, "write a whole name, such as www.example.org")
     if settings.verify_name == ANY_NAME and settings.verify and not settings.fingerprints and not settings.ca:
         message = "whoever has a certificate of any CA can pose as the server"
         report.warning((*path, "verify_name"), message, "say which name, or `ca: FILE` with a CA of your own")

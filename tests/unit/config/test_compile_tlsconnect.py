@@ -95,6 +95,8 @@ def test_a_fingerprint_stands_for_trust() -> None:
         ("{verify_name: '*'}",
          "warning: whoever has a certificate of any CA can pose as the server; say which name, or `ca: FILE` with a CA "
          "of your own"),
+        ("{verify_name: .example.org}",
+         "error: .example.org is no name that a certificate has; write a whole name, such as www.example.org"),
         ("{fingerprints: abc}",
          "error: backends.app.tls.fingerprints: 'abc' is no SHA-256 fingerprint, which has 64 hexadecimal digits; "
          "`openssl x509 -noout -fingerprint -sha256 -in FILE` shows it"),
