@@ -36,7 +36,7 @@ from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.tickets import Tickets
 from ferryman.controlplane.watched import Watched
 from ferryman.controlplane.web import WebServer
-from ferryman.dataplane import privileges
+from ferryman.dataplane import contexts, privileges
 from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
@@ -293,6 +293,7 @@ class Supervisor:
             self._note_backend(backend)
         self.generations.begin(plan, plan.settings.workers)
         self._watched.follow(plan.files)
+        contexts.forget_authorities()
         self._health.update(states)
         self._resolver.update(states)
 

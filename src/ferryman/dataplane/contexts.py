@@ -139,6 +139,11 @@ def _for_server(terms: ServerTerms) -> ssl.SSLContext:
     return context
 
 
+def forget_authorities() -> None:
+    """With a new plan: the system's may be others by now, and keys of the plan before need not stay in memory."""
+    _for_server.cache_clear()
+
+
 # clients
 
 
@@ -174,14 +179,15 @@ class Acceptor:
                 openssl.set_ticket_keys(context, self._ticket_keys)
 
     def _own(self, keys: bytes) -> bytes:
-        """Keys for all that show the same certificates and ask the same of clients.
+        """Keys for all that show the same certificates, ask the same of clients and negotiate the same.
 
         A session begun elsewhere must stand in for no certificate: neither for a client's, nor for one of ours that
         the client would not take. Whoever can lead a connection to another listener would else be able to have the
         session resumed there, where nothing is shown.
         """
         accept = self.accept
-        same = "\0".join((accept.verify, accept.ca, accept.crl, *(one.chain for one in accept.certificates))).encode()
+        shown = (one.chain for one in accept.certificates)
+        same = "\0".join((accept.verify, accept.ca, accept.crl, repr(accept.limits), *shown)).encode()
         return hashlib.shake_256(keys + hashlib.sha256(same).digest()).digest(openssl.TICKET_KEYS)
 
     def _key(self, name: str) -> str:

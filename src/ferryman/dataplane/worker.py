@@ -17,7 +17,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
-from ferryman.dataplane import counters, fdio, prewarm, privileges
+from ferryman.dataplane import contexts, counters, fdio, prewarm, privileges
 from ferryman.dataplane.channel import Frames, frame
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
@@ -126,6 +126,7 @@ class Worker:
         for target in plan.log_targets:
             self._log_to(target, next(fds))
         logs = [self._log_writer(listener, plan) for listener in plan.listeners]
+        contexts.forget_authorities()
         self.generation = Generation(number, plan, region, self.index, logs)
         self._hold_ready([] if self.draining else [self.generation])
         self.generations.append(self.generation)

@@ -195,6 +195,20 @@ def test_a_session_begun_elsewhere_is_no_substitute_for_a_certificate(version: s
         shake(members, asking, session=ticket)
 
 
+def test_a_session_does_not_bring_a_cipher_along_that_is_not_taken() -> None:
+    keys, shown = os.urandom(openssl.TICKET_KEYS), (certificate("api.example"),)
+    ciphers = "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-GCM-SHA384"
+    old, new = (
+        Acceptor(TlsAccept(shown, limits=TlsLimits("1.2", "1.2", each)), keys).context("", ()) for each in ciphers
+    )
+    assert old is not None
+    assert new is not None
+    asking = client_context()
+    asking.set_ciphers(":".join(ciphers))
+    ticket = shake(old, asking)[0].session
+    assert (shake(new, asking, session=ticket)[0].cipher() or ("",))[0] == ciphers[1]
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_session_is_not_resumed_where_other_certificates_are_shown(version: str) -> None:
     keys, limits = os.urandom(openssl.TICKET_KEYS), TlsLimits(version, version)
@@ -297,6 +311,14 @@ def test_ocsp_responses_belong_to_their_certificates() -> None:
 
 
 # kept
+
+
+def test_the_system_s_authorities_are_read_again_with_a_new_plan() -> None:
+    terms = contexts.ServerTerms("", True, (), True)
+    before = contexts.for_server(terms)
+    assert contexts.for_server(terms) is before
+    contexts.forget_authorities()
+    assert contexts.for_server(terms) is not before
 
 
 def test_contexts_are_kept() -> None:
