@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ferryman.config.dialects.ats import tree
+from ferryman.config import yamltree as tree
 from ferryman.config.dialects.ats.values import Network, networks
 from ferryman.config.nearest import nearest
 from ferryman.config.place import At, Mistake, Word

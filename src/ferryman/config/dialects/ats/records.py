@@ -10,11 +10,11 @@ import re
 from typing import Final
 
 from ferryman.config.dialects.ats.keywords import HARMLESS, RECORDS, family
-from ferryman.config.dialects.ats.tree import Mapping, Sequence, documents
 from ferryman.config.dialects.ats.values import integer, truth
 from ferryman.config.nearest import nearest
 from ferryman.config.place import Mistake, RawLine, Word
 from ferryman.config.source import Diagnostics, Mark, Source
+from ferryman.config.yamltree import Mapping, Sequence, documents
 
 _LINE: Final = re.compile(r"[ \t]*(CONFIG|LOCAL)[ \t]+(\S+)[ \t]+(INT|STRING|FLOAT|COUNTER)(?:[ \t]+(.*?))?[ \t]*\r?")
 _RENAMED: Final = {

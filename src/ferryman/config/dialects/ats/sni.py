@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ferryman.config.dialects.ats import tree
+from ferryman.config import yamltree as tree
 from ferryman.config.dialects.ats.keywords import SNI
 from ferryman.config.dialects.ats.values import choice, fraction, is_address, networks, port_range, truth
 from ferryman.config.place import At, Mistake, Word

@@ -1,6 +1,6 @@
 """YAML as a tree in which every key and value knows its place.
 
-Called for sni.yaml, ip_allow.yaml and records.yaml. All scalars are text: what they mean is up to whoever takes them.
+Called for files of YAML that are not native (sni.yaml, ip_allow.yaml, records.yaml). All scalars are text: what they mean is up to whoever takes them.
 Raises nothing: what is no YAML, or too much of it, is reported, and there is no tree.
 """
 

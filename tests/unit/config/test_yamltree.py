@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ferryman.config.dialects.ats import tree
+from ferryman.config import yamltree as tree
 from ferryman.config.place import Mistake, Word
 from ferryman.config.source import Diagnostics, Source
 
