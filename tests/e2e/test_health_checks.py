@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from ferry import Ferry, free_port, until
-from programs import Peer, nginx, program, tinyproxy
+from programs import Peer, nginx, program, stunnel, tinyproxy
 from servers import Authority, EchoServer
+from squid import HELPERS, Squid
+from squid import folder as squid_folder
 from test_operating import ask
 
 DAY = datetime.timedelta(days=1)
@@ -176,3 +178,115 @@ backends:
         assert f"Server b/refused is DOWN, reason: {refusal}" in ferry.log
     finally:
         proxy.stop()
+
+
+HASH = "$apr1$saltsalt$RhrstTEBCn/j/8nUcBYRt1"
+PASSWORD = "se%3Acr%25t-p%C3%A4ss"
+
+
+class Proxies:
+    """A SOCKS5 server and Squid's https_port, both with a password, and tinyproxy behind a stunnel of another name."""
+
+    def __init__(
+        self, run: Callable[..., Ferry], site: Site, authority: Authority, folder: Path, end: ExitStack
+    ) -> None:
+        self.socks5, self.https = free_port(), free_port()
+        self.ferry = run(f"""
+global: {{workers: 1}}
+listeners:
+  socks5:
+    bind: "127.0.0.1:{self.socks5}"
+    connect:
+      protocols: socks5
+      users: {{bob: "{HASH}"}}
+      egress_allow: 127.0.0.1
+      access: [{{action: allow, when: {{user: bob, target_port: [{site.good}, {site.behind}, 1]}}}}]
+""")
+        place = end.enter_context(squid_folder())
+        certificate, users = place / "proxy.pem", place / "users"
+        authority.ca.issue_cert("proxy.example").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        certificate.chmod(0o644)
+        users.write_text(f"bob:{HASH}\n")
+        text = f"""
+https_port 127.0.0.1:{self.https} tls-cert={certificate}
+auth_param basic program {HELPERS}/basic_ncsa_auth {users}
+auth_param basic children 1
+acl known proxy_auth REQUIRED
+acl web port {site.good}
+http_access deny !web
+http_access allow known
+http_access deny all
+"""
+        end.callback(Squid(place, text, self.https).close)
+        behind = tinyproxy(folder)
+        end.callback(behind.stop)
+        other = str(folder / "other.pem")
+        authority.ca.issue_cert("other.example").private_key_and_cert_chain_pem.write_to_path(other)
+        self.misnamed = stunnel(folder, "stunnel", f"cert = {other}\nconnect = {behind.address}")
+        end.callback(self.misnamed.stop)
+
+
+def test_checks_go_through_socks5_and_https_proxies(
+    run_ferry: Callable[..., Ferry], site: Site, authority: Authority, tmp_path: Path, at_the_end: ExitStack
+) -> None:
+    """Which proxy refuses, and why, is what a check finds; where one of several ways leads there, the server is up."""
+    proxies = Proxies(run_ferry, site, authority, tmp_path, at_the_end)
+    socks5, https = f"127.0.0.1:{proxies.socks5}", f"127.0.0.1:{proxies.https}"
+    secure = f"ca: {site.ca}, server_name: proxy.example"
+    ways = {
+        "socks5": f'"socks5://bob:{PASSWORD}@{socks5}"',
+        "wrong": f'"socks5://bob:wrong@{socks5}"',
+        "https": f'{{url: "https://bob:{PASSWORD}@{https}", {secure}}}',
+        "unknown": f'{{url: "https://{https}", {secure}}}',
+        "misnamed": f'{{url: "https://{proxies.misnamed.address}", {secure}}}',
+    }
+    ways["either"] = f"[{ways['misnamed']}, {ways['socks5']}]"
+    check = "{interval: 500ms, timeout: 10s, http: /}"
+    backends = "".join(
+        f"""
+  {name}:
+    via: {way}
+    tls: {{ca: {site.ca}, server_name: web.example}}
+    check: {check}
+    servers:
+      - {{name: {name}-good, address: "127.0.0.1:{site.good}"}}
+      - {{name: {name}-closed, address: "127.0.0.1:1"}}
+      - {{name: {name}-forbidden, address: "127.0.0.1:{site.expired}"}}"""
+        for name, way in ways.items()
+    )
+    ferry = run_ferry(f"""
+global: {{workers: 1}}
+listeners: {{f: {{bind: "127.0.0.1:{free_port()}", to: socks5}}}}
+backends:{backends}
+  header:
+    via: {ways["socks5"]}
+    send_proxy: v2
+    check: {check}
+    servers: [{{name: header-good, address: "127.0.0.1:{site.behind}"}}]
+""")
+
+    def found(name: str) -> str:
+        """Words of the last check; "": there was none."""
+        state = ferry.server(name)["state"]
+        status, said = state["check_status"], state["check_description"]
+        return "" if status == "INI" else status if status == "L7OK" else f"{status} {said}"
+
+    refused = {
+        "good": {
+            "wrong": f"L4CON proxy {socks5}: wrong user or password",
+            "unknown": f"L4CON proxy {https} answered 407 Proxy Authentication Required",
+            "misnamed": f"L4CON proxy {proxies.misnamed.address}: its certificate: Hostname mismatch, certificate is "
+            "not valid for 'proxy.example'.",
+        },
+        "closed": {"socks5": f"L4CON proxy {socks5}: the target refused the connection"},
+        "forbidden": {
+            "socks5": f"L4CON proxy {socks5}: its rules do not allow the connection",
+            "https": f"L4CON proxy {https} answered 403 Forbidden",
+        },
+    }
+    wanted = {f"{name}-{server}": said for server, names in refused.items() for name, said in names.items()}
+    wanted |= {f"{name}-good": "L7OK" for name in ("socks5", "https", "either", "header")}
+    for name in wanted:
+        until(lambda name=name: found(name), f"a check of {name}")  # type: ignore[misc]
+    assert {name: found(name) for name in wanted} == wanted
+    proxies.ferry.line(lambda line: line.get("user") == "bob" and line["target"] == f"127.0.0.1:{site.good}")
