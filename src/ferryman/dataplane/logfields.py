@@ -254,7 +254,8 @@ def _lines(flags: Flags) -> Getter:
 ALIASES: Final[dict[str, Callable[[Flags], Getter]]] = {
     "B": _number(lambda r: _unfinished(r.bytes_out, r)),
     "H": _name(lambda r: os.uname().nodename),
-    "ID": _name(lambda r: r.unique_id),  # of the PROXY header; else as where no unique-id-format is set
+    # of the PROXY header, which holds what its sender likes; else as where no unique-id-format is set
+    "ID": lambda flags: text(flags, lambda r: r.unique_id, wild=True),
     "ST": _number(lambda r: 0),
     "T": _date(_utc_time),
     "Tc": _number(lambda r: r.connect_ms),

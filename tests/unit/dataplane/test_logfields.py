@@ -26,6 +26,7 @@ HOSTILE = 'a"b\\c]d{|}#e\x01\x1b\x7f\xe9 f\nX'
         ("%{+Q}[sni]", '"a#22b\\c]d{|}#23e#01#1B#7F#E9 f#0AX"'),
         ("%{+E}[sni]", 'a\\"b\\\\c\\]d{|}#23e#01#1B#7F#E9 f#0AX'),
         ("%{+Q,+E}[sni]", '"a\\"b\\\\c\\]d{|}#23e#01#1B#7F#E9 f#0AX"'),
+        ("%ID", "a#22b\\c]d{|}#23e#01#1B#7F#E9 f#0AX"),
         ("%hr", "{a#22b\\c]d#7B#7C#7D#23e#01#1B#7F#E9 f#0AX}"),
         ("%hrl", "a#22b\\c]d#7B#7C#7D#23e#01#1B#7F#E9 f#0AX"),
         ("%{+Q}hr", '"{a#22b\\c]d#7B#7C#7D#23e#01#1B#7F#E9 f#0AX}"'),
@@ -33,7 +34,7 @@ HOSTILE = 'a"b\\c]d{|}#e\x01\x1b\x7f\xe9 f\nX'
     ],
 )
 def test_what_a_client_sends_stays_in_its_field(template: str, expected: str) -> None:
-    assert line(template, sni=HOSTILE, captures=[HOSTILE]) == expected
+    assert line(template, sni=HOSTILE, unique_id=HOSTILE, captures=[HOSTILE]) == expected
 
 
 def test_characters_beyond_latin_1_are_encoded_as_utf_8() -> None:
