@@ -35,7 +35,10 @@ async def reach(session: Session, backend: Backend, destination: Destination) ->
         code, how, reason = refusal.code, refusal.how, refusal.reason
     except Failure as failure:
         code, how, reason = failure.code, "timeout" if failure.code[0] == "s" else "error", str(failure)
-    session.generation.count(session.record, Cell.CONNECT_ERRORS)
+    if how == "policy":
+        session.generation.listener_count(session.listener, Cell.DENIED_CONTENT)
+    else:
+        session.generation.count(session.record, Cell.CONNECT_ERRORS)
     if how == "policy" and isinstance(session.learn().hello, ClientHello) and session.learn().tls is ABSENT:
         await ClientStream(session).farewell(alert.fatal(alert.ACCESS_DENIED))  # it speaks TLS: it is told in TLS
         session.end(code, how, reason)

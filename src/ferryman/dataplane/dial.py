@@ -67,11 +67,11 @@ async def reach(session: Session, backend: Backend) -> int | ssl.SSLSocket | Non
         if session.client_mask & ERR:
             session.end("CC", "rst", "client: connection reset while the server was being reached")
             return None
-        generation.count(record, Cell.CONNECT_ERRORS)
+        generation.server_count(record, Cell.CONNECT_ERRORS)
         if server.id not in tried:
             tried.append(server.id)
+    generation.listener_count(session.listener, Cell.CONNECT_ERRORS)  # of sessions, not of attempts
     if failure is None:
-        generation.listener_count(session.listener, Cell.CONNECT_ERRORS)
         session.end("SC", "error", f"backend {backend.name} has no server available", reset=True)
     else:
         how = "timeout" if failure.code == "sC" else "rst" if failure.refused else "error"

@@ -11,6 +11,8 @@ import pytest
 import trustme
 from rig import PATIENCE, Rig, gauges, plan, server
 
+from ferryman.dataplane import counters
+from ferryman.dataplane.counters import Cell
 from ferryman.plan import Connect, Destination, SendProxy, Server, TlsConnect
 from ferryman.rules.networks import Networks, network
 from ferryman.rules.template import parse
@@ -81,3 +83,15 @@ def test_the_guard_is_asked(rig: Rig) -> None:
     line = json.loads(rig.lines()[0])
     assert (line["code"], line["how"]) == ("PR", "policy")
     assert not far.waiting()
+
+
+def test_what_is_not_allowed_is_refused_and_no_error_of_a_server(rig: Rig) -> None:
+    far = rig.server()
+    made = plan(backend={"destination": destination(far.port, connect=Connect())})
+    cells = rig.follow(made)
+    rig.client()
+    rig.run(rig.over)
+    assert json.loads(rig.lines()[0])["code"] == "PR"
+    listener, backend = counters.listener_base(made, 0), counters.backend_base(made, 0)
+    assert (cells[listener + Cell.DENIED_CONTENT], cells[listener + Cell.CONNECT_ERRORS]) == (1, 0)
+    assert cells[backend + Cell.CONNECT_ERRORS] == 0

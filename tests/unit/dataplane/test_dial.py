@@ -50,6 +50,7 @@ def test_the_same_server_is_asked_again_after_a_pause(rig: Rig, monkeypatch: pyt
     assert said["times"]["total"] >= 100
     base = counters.server_base(made, 0)
     assert (cells[base + Cell.CONNECT_ERRORS], cells[base + Cell.RETRIES], cells[base + Cell.SESSIONS]) == (3, 2, 1)
+    assert cells[counters.listener_base(made, 0) + Cell.CONNECT_ERRORS] == 1  # it is one session
 
 
 def test_the_last_retry_may_go_elsewhere_and_at_once(rig: Rig) -> None:
@@ -60,6 +61,7 @@ def test_the_last_retry_may_go_elsewhere_and_at_once(rig: Rig) -> None:
     assert arrives_at(rig, client, far)
     assert gauges(made, cells)["server dead"] == 0
     assert cells[counters.backend_base(made, 0) + Cell.REDISPATCHES] == 1
+    assert cells[counters.listener_base(made, 0) + Cell.CONNECT_ERRORS] == 0  # it has a server
     rig.worker.order_kill(1, [1], descriptors=[])
     assert line(rig)["redispatched"] is True
 
