@@ -7,6 +7,7 @@ no files, no dialects, no defaults to fill in. Durations are seconds, `None` mea
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from ferryman.rules.access import Access, TlsRule
 from ferryman.rules.condition import Condition
@@ -70,6 +71,7 @@ class Certificate:
     names: tuple[str, ...]  # that it is for: DNS names in lower case, perhaps with "*." in front, and addresses
     not_after: float  # seconds since the epoch
     ocsp: bytes = b""  # the response to staple, DER; b"": none
+    ocsp_until: float = inf  # seconds since the epoch; from then on it is not stapled any more
 
 
 @dataclass(frozen=True, slots=True)

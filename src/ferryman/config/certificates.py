@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ferryman.config.files import read_text, reason_of
-from ferryman.config.ocsp import read_ocsp
+from ferryman.config.ocsp import NONE, read_ocsp
 from ferryman.config.source import Path, Report
 from ferryman.plan import Certificate
 
@@ -226,13 +226,16 @@ def _made(
     beside = f"{name}.ocsp"
     response = named.ocsp or (beside if os.path.exists(beside) else "")
     at = (*named.path, "ocsp") if named.ocsp else path
+    issuer = chain[1] if len(chain) > 1 else None
+    ocsp, until = read_ocsp(response, leaf, issuer, at, report) if response else NONE
     return Certificate(
         where=name,
         chain=pem,
         key=key,
         names=tuple(wanted.lower() for wanted in named.names) or names,
         not_after=leaf.not_valid_after_utc.timestamp(),
-        ocsp=read_ocsp(response, leaf, chain[1] if len(chain) > 1 else None, at, report) if response else b"",
+        ocsp=ocsp,
+        ocsp_until=until,
     )
 
 

@@ -7,7 +7,8 @@ that was not renewed in time is no reason not to start.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from ferryman.config.files import reason_of
 from ferryman.config.source import Path, Report
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
     from cryptography.x509.ocsp import OCSPResponse
 
 
-def read_ocsp(name: str, leaf: x509.Certificate, issuer: x509.Certificate | None, path: Path, report: Report) -> bytes:
-    """The response in DER, or b"" when it is not to be stapled, which is reported. An empty file is no response."""
+NONE: Final = b"", inf
+
+
+def read_ocsp(
+    name: str, leaf: x509.Certificate, issuer: x509.Certificate | None, path: Path, report: Report
+) -> tuple[bytes, float]:
+    """The response in DER, and until when it holds (seconds since the epoch).
+
+    NONE when it is not to be stapled, which is reported. An empty file is no response.
+    """
     from cryptography.x509.ocsp import load_der_ocsp_response
 
     report.files.add(name)
@@ -27,24 +36,29 @@ def read_ocsp(name: str, leaf: x509.Certificate, issuer: x509.Certificate | None
             raw = file.read(1 << 20)
     except OSError as error:
         report.error(path, f"cannot read {name}: {error.strerror or error}")
-        return b""
+        return NONE
     if not raw:
-        return b""
+        return NONE
     try:
         response = load_der_ocsp_response(raw)
         problem = _problem(name, response, leaf, issuer)
     except ValueError as error:
         message = f"{name} is no OCSP response in DER: {reason_of(error)}"
         report.error(path, message, "`openssl ocsp -respout FILE` writes one")
-        return b""
+        return NONE
     if problem is None:
-        return raw
+        return raw, _until(response, leaf)
     message, fatal = problem
     if fatal:
         report.error(path, message, "get one for this certificate, or remove it")
     else:
         report.warning(path, message, "it is left out; get a new one")
-    return b""
+    return NONE
+
+
+def _until(response: OCSPResponse, leaf: x509.Certificate) -> float:
+    single = next(each for each in response.responses if each.serial_number == leaf.serial_number)
+    return single.next_update_utc.timestamp() if single.next_update_utc is not None else inf
 
 
 def _problem(

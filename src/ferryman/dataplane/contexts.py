@@ -205,7 +205,7 @@ class Acceptor:
         shown = self._by_name.get(key) or self._beside(first)
         for certificate in shown:
             _show(context, certificate.chain, certificate.key)
-        if responses := {_digest(one.chain): one.ocsp for one in shown if one.ocsp}:
+        if responses := {_digest(one.chain): (one.ocsp, one.ocsp_until) for one in shown if one.ocsp}:
             _set(lambda: openssl.set_ocsp_responses(context, responses))
         if alpn:
             context.set_alpn_protocols(_protocols(alpn))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import ssl
+from time import time
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -150,19 +151,19 @@ def set_verify_name(context: ssl.SSLContext, name: str) -> None:
         raise ValueError(f"{name} is no name for a certificate")
 
 
-def set_ocsp_responses(context: ssl.SSLContext, responses: dict[bytes, bytes]) -> None:
-    """What is stapled for clients that ask: SHA-256 of a certificate (DER) -> OCSP response (DER).
+def set_ocsp_responses(context: ssl.SSLContext, responses: dict[bytes, tuple[bytes, float]]) -> None:
+    """What is stapled for clients that ask: SHA-256 of a certificate (DER) -> OCSP response (DER), and until when.
 
-    Raises UnavailableError.
+    In seconds since the epoch: clients that go without a response refuse one that is over. Raises UnavailableError.
     """
     library = _need()
 
     def answer(connection: int, _: int) -> int:
         digest, size = ctypes.create_string_buffer(64), ctypes.c_uint(0)
         library.X509_digest(library.SSL_get_certificate(connection), library.EVP_sha256(), digest, ctypes.byref(size))
-        response = responses.get(digest.raw[: size.value])
-        copy = library.CRYPTO_malloc(len(response), b"ocsp", 0) if response else None
-        if response is None or not copy:
+        response, until = responses.get(digest.raw[: size.value], (b"", 0.0))
+        copy = library.CRYPTO_malloc(len(response), b"ocsp", 0) if time() < until else None
+        if not copy:
             return _STATUS_NONE
         ctypes.memmove(copy, response, len(response))
         library.SSL_ctrl(connection, _CTRL_SET_STATUS_RESPONSE, len(response), copy)  # which frees it in the end

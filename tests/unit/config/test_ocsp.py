@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def read(folder: Path, raw: bytes, leaf: x509.Certificate, issuer: Ca) -> tuple[
     file = folder / "r"
     file.write_bytes(raw)
     diagnostics = Diagnostics()
-    got = read_ocsp(str(file), leaf, issuer.certificate, (), Report(Document("ferryman", {}), diagnostics))
+    got, until = read_ocsp(str(file), leaf, issuer.certificate, (), Report(Document("ferryman", {}), diagnostics))
+    assert until == ((NOW + DAY).timestamp() if got else inf)
     return got, [f"{each.severity}: {each.message}; {each.hint}".replace(str(file), "r") for each in diagnostics.found]
 
 

@@ -6,7 +6,9 @@ import os
 import ssl
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -283,9 +285,11 @@ def test_revoked_certificates_of_clients_and_of_those_who_signed_them(tmp_path: 
         shake(context, asking)
 
 
-def test_ocsp_responses_belong_to_their_certificates() -> None:
-    kinds = (trustme.KeyType.RSA, trustme.KeyType.ECDSA)
+@pytest.mark.parametrize("left", [60, -1])
+def test_ocsp_responses_belong_to_their_certificates_and_are_stapled_while_they_hold(left: int) -> None:
+    kinds, until = (trustme.KeyType.RSA, trustme.KeyType.ECDSA), time() + left
     shown = [certificate("api.example", kind=kind, ocsp=kind.name.encode()) for kind in kinds]
+    shown = [replace(one, ocsp_until=until) for one in shown]
     context = Acceptor(TlsAccept(tuple(shown)), b"").context("", ())
     assert context is not None
     seen: list[bytes] = []
@@ -306,7 +310,7 @@ def test_ocsp_responses_belong_to_their_certificates() -> None:
         with pytest.raises(ssl.SSLWantReadError):
             server.do_handshake()
         seen.append(down.read())
-    assert [b"RSA" in seen[0], b"ECDSA" in seen[1]] == [True, True]
+    assert [b"RSA" in seen[0], b"ECDSA" in seen[1]] == [left > 0, left > 0]
     assert b"ECDSA" not in seen[0]
 
 
