@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "dataplane": {"plan", "rules", "wire"},
     "controlplane": {"errors", "plan", "rules", "wire", "dataplane"},
     "transparent": {"errors", "plan"},
-    "cli": {"errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent"},
+    "opennebula": {"config"},
+    "cli": {"errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent", "opennebula"},
 }
 """Dependencies point one way. A part always knows itself."""
 

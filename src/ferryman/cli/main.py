@@ -21,6 +21,7 @@ from ferryman.cli.schema import schema
 from ferryman.cli.start import start
 from ferryman.cli.status import status
 from ferryman.cli.stop import stop
+from ferryman.cli.tproxy import tproxy
 from ferryman.cli.transparent import transparent
 from ferryman.cli.verb import BROKEN_PIPE, FAILED, INTERRUPTED, write_epilog
 from ferryman.cli.version import version
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 for command in (
-    run, start, forward, check, convert, explain, status, learned, reload, drain, stop, transparent,
+    run, start, forward, check, convert, explain, status, learned, reload, drain, stop, transparent, tproxy,
     schema, completion, version,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,7 +1,7 @@
 """YAML as a tree in which every key and value knows its place.
 
-Called for files of YAML that are not native (sni.yaml, ip_allow.yaml, records.yaml). All scalars are text: what they mean is up to whoever takes them.
-Raises nothing: what is no YAML, or too much of it, is reported, and there is no tree.
+Called for files of YAML that are not native: Traffic Server's, OpenNebula's. All scalars are text: what they mean is up
+to whoever takes them. Raises nothing: what is no YAML, or too much of it, is reported, and there is no tree.
 """
 
 from __future__ import annotations

@@ -1,0 +1,70 @@
+"""`ferryman tproxy check`: OpenNebula's transparent proxies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ferryman.cli.configuration import count, show
+from ferryman.cli.table import columns
+from ferryman.cli.verb import FAILED, verb
+
+if TYPE_CHECKING:
+    from ferryman.opennebula.settings import Service
+
+_DEFAULT = "/var/tmp/one/etc/vnm/OpenNebulaNetwork.conf"  # where OpenNebula keeps it on every host
+
+
+@verb(
+    "tproxy",
+    examples="""
+    # the file of this host: is it right, and what reaches what?
+    ferryman tproxy check
+
+    # another file, and what guests of one virtual network get
+    ferryman tproxy check OpenNebulaNetwork.conf --network vnet0
+    """,
+    exits={0: "it is right", 1: "it has errors (with --strict: or warnings)"},
+)
+@click.argument("action", type=click.Choice(["check"]))
+@click.argument("file", metavar="[FILE]", default=_DEFAULT, type=click.Path(allow_dash=True))
+@click.option("--network", "networks", multiple=True, metavar="NAME|ID", help="Only the services of this network.")
+@click.option("--strict", is_flag=True, help="Count warnings as errors.")
+def tproxy(action: str, file: str, networks: tuple[str, ...], strict: bool) -> None:
+    """Check OpenNebula's transparent proxies.
+
+    Finds every mistake in an OpenNebulaNetwork.conf at once, those that make OpenNebula leave a service out without a
+    word among them, and shows what guests reach at 169.254.16.9. FILE is the one of this hypervisor host by default.
+    A network has a name and an id: give both to see what is for either.
+    """
+    import sys
+
+    from ferryman.config.load import Loaded, read
+    from ferryman.config.source import Diagnostics, Document, Source
+    from ferryman.errors import ConfigError
+    from ferryman.opennebula import settings
+
+    diagnostics, sources, found = Diagnostics(), list[Source](), settings.Settings()
+    try:
+        sources = read([file], sys.stdin.buffer)
+        found = settings.read(sources[0], diagnostics)
+    except ConfigError as error:
+        diagnostics = error.diagnostics
+    show(Loaded(Document("opennebula", {}), None, None, diagnostics, tuple(sources)), err=False)
+    services = found.on(networks) if networks else list(found.services)
+    if services:
+        click.echo(columns([_row(service) for service in services]))
+    elif not diagnostics.errors:
+        click.echo("no service" + (f" is for {' or '.join(networks)}" if networks else " is named under `:tproxy:`"))
+    if diagnostics.found:
+        click.echo(count(diagnostics.found))
+    if diagnostics.errors or (strict and diagnostics.warnings):
+        raise click.exceptions.Exit(FAILED)
+
+
+def _row(service: Service) -> tuple[str, ...]:
+    from ferryman.opennebula.settings import ADDRESS
+
+    where = ", ".join(service.networks) or "all networks"
+    return f"{ADDRESS}:{service.port}", "→", f"{service.host}:{service.remote_port}", where
