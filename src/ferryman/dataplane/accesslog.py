@@ -72,7 +72,7 @@ def _tcp() -> Make:
         over = r.total_ms >= 0
         plus = "" if over else "+"
         return (
-            f"{r.client_host}:{r.client_port} [{clock(r.wall)}] {r.listener.name} "
+            f"{r.client_host}:{r.client_port} [{clock(r.wall)}] {r.listener.name}{'~' if r.tls else ''} "
             f"{(r.backend or r.listener).name}/{'<NOSRV>' if server is None else server.name} "
             f"{queue_ms(r)}/{r.connect_ms}/{plus}{r.total_ms if over else total(r)} {plus}{r.bytes_out} {r.code} "
             f"{counts[0] + over}/{counts[1] + over}/{counts[2]}/{counts[3]}/{'+' if r.redispatched else ''}{r.retries} "

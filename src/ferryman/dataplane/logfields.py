@@ -279,7 +279,7 @@ ALIASES: Final[dict[str, Callable[[Flags], Getter]]] = {
     "fc": lambda flags: lambda r, c: c.feconn + (r.total_ms >= 0),
     "fi": _host(lambda r: r.local_host),
     "fp": _x(4, lambda r: r.local_port if r.local_host else "-"),
-    "ft": _name(lambda r: r.listener.name),
+    "ft": _name(lambda r: r.listener.name + "~" * (r.tls is not None)),
     "hr": lambda flags: _headers(flags, _captures),
     "hrl": lambda flags: _header_list(flags, _captures),
     "lc": _lines,

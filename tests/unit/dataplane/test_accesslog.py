@@ -29,6 +29,10 @@ def test_tcp_is_haproxys_tcplog() -> None:
     assert line == "192.0.2.7:51234 [21/Nov/2026:15:15:37.502] front app/web1 0/3/300 6000 -- 7/5/3/2/0 0/0"
 
 
+def test_tls_that_ends_here_is_marked_as_haproxy_does() -> None:
+    assert " front~ app/web1 " in compile_format("tcp")(record(tls=object()), COUNTS)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -38,6 +42,7 @@ def test_tcp_is_haproxys_tcplog() -> None:
         {"server": None, "queue_ms": 12, "server_queue": 4, "backend_queue": 5, "code": "sQ"},
         {"client_host": "2001:db8::7"},
         {"total_ms": -1, "start": time.monotonic() + 1000.0},
+        {"tls": object()},
     ],
 )
 def test_tcp_by_hand_and_as_a_template_are_the_same(fields: dict[str, object]) -> None:
