@@ -243,6 +243,9 @@ sni:
     partial_blind_route: 127.0.0.1:{first}
     http2: off
     tunnel_alpn: [h2]
+  - fqdn: added.test
+    partial_blind_route: 127.0.0.1:{first}
+    tunnel_alpn: [http/1.1]
   - fqdn: dead.test
     partial_blind_route: 127.0.0.1:{dead}
   - fqdn: signed.test
@@ -267,6 +270,7 @@ sni:
             Case("host.test", "default: first tls localhost - -"),
             Case("off.test", "default 1.3 http/1.1: first tls - http/1.1 -", alpn=("h2", "http/1.1"), agreed=True),
             Case("alpn.test", "default 1.3 h2: first tls - h2 -", alpn=("h2", "http/1.1"), agreed=True),
+            Case("added.test", "default 1.3 h2: first tls - h2 -", alpn=("h2", "http/1.1"), agreed=True),
             Case("dead.test", "default: closed"),
         ],
         records="CONFIG proxy.config.http.connect_ports STRING *\n"

@@ -71,7 +71,7 @@ SNI: Final = Table(
     tunnel_route | yes | `$1`, `{inbound_local_port}`, `{proxy_protocol_port}`; without a port: the one of the client
     forward_route | yes | TLS ends here; the server gets what was within
     partial_blind_route | yes | TLS ends here, and begins again
-    tunnel_alpn | yes | of partial_blind_route; without it the server chooses among what the client offers
+    tunnel_alpn | yes | of partial_blind_route; adds to what `http2` leaves, and takes nothing away
     verify_client | yes | NONE, MODERATE, STRICT
     verify_client_ca_certs | yes | a file; not `dir`
     verify_server_policy | yes | of connections to what `fqdn` names; PERMISSIVE is as DISABLED
