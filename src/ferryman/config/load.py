@@ -237,10 +237,11 @@ def _add_news(diagnostics: Diagnostics, found: Diagnostics) -> None:
 
 
 def _sort(diagnostics: Diagnostics, sources: Sequence[Source]) -> None:
+    """By place, and each once: a dialect may come by the same line for several entries and listeners."""
     order = {source.name: number for number, source in enumerate(sources)}
 
     def place(finding: Diagnostic) -> tuple[int, int, int]:
         mark = finding.mark
         return (order.get(mark.file, len(order)), mark.line, mark.column) if mark else (-1, 0, 0)
 
-    diagnostics.found.sort(key=place)
+    diagnostics.found = sorted(dict.fromkeys(diagnostics.found), key=place)

@@ -177,3 +177,16 @@ def test_everything_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigError):
         read([])
+
+
+def test_what_a_dialect_says_of_one_line_for_several_entries_is_said_once() -> None:
+    texts = {
+        "sni.yaml": "sni:\n" + "".join(f"- fqdn: {name}.test\n  forward_route: 192.0.2.1:80\n" for name in "abc"),
+        "records.config": "CONFIG proxy.config.http.server_ports STRING 443:ssl 444:ssl\n"
+        "CONFIG proxy.config.ssl.TLSv1_1 INT 1\n",
+        "ssl_multicert.config": "dest_ip=* ssl_cert_name=/nowhere.pem\n",
+    }
+    found = load([Source(name, text) for name, text in texts.items()], environment={})
+    assert [finding for finding in findings(found) if "TLS 1.0" in finding] == [
+        "records.config:2:37: warning: TLS 1.0 and 1.1 are not spoken; clients and servers need TLS 1.2"
+    ]
