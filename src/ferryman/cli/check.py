@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -65,15 +66,23 @@ def check(source: Input, strict: bool, as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         show(loaded, err=False)
-        for each in accepted:
-            click.echo(_described(each))
+        for each, listeners in _grouped(accepted):
+            click.echo(_described(each, listeners))
         click.echo(count(diagnostics.found) if diagnostics.found else "configuration is fine")
     if failed:
         raise click.exceptions.Exit(FAILED)
 
 
-def _described(accepted: Accepted) -> str:
-    """What one `tls` of a listener accepts, as a paragraph."""
+def _grouped(accepted: Iterable[Accepted]) -> list[tuple[Accepted, list[str]]]:
+    """Each case once, with the listeners that have it: an sni.yaml has its entries at all ports."""
+    listeners: dict[Accepted, list[str]] = {}
+    for each in accepted:
+        listeners.setdefault(replace(each, listener=""), []).append(each.listener)
+    return list(listeners.items())
+
+
+def _described(accepted: Accepted, listeners: Sequence[str]) -> str:
+    """What one `tls` of these listeners accepts, as a paragraph."""
     from ferryman.config.render import printable
 
     rows = [
@@ -88,5 +97,6 @@ def _described(accepted: Accepted) -> str:
     for each in accepted.certificates:
         names = ", ".join(each.names) or "no name"
         rows.append(("certificate", f"{names}: {each.key}, expires {each.expires[:10]} ({each.file})"))
-    lines = [f"listener {accepted.listener} ends TLS ({accepted.where})"]
+    who = f"listener {listeners[0]} ends" if len(listeners) == 1 else f"listeners {', '.join(listeners)} end"
+    lines = [f"{who} TLS ({accepted.where})"]
     return "\n".join(map(printable, lines + [f"  {name:<13} {text}" for name, text in rows if text]))

@@ -142,3 +142,20 @@ def test_what_a_listener_with_tls_accepts(ferryman: Ferryman, write: Write, tmp_
     (told,) = json.loads(ferryman("check", "--json", path).stdout)["tls"]
     assert told["versions"] == ["TLSv1.3"]
     assert told["certificates"][0]["names"] == ["a.example"]
+
+
+def test_what_several_listeners_accept_is_told_once(ferryman: Ferryman, tmp_path: Path) -> None:
+    """An sni.yaml has its entries at each port."""
+    file = leaves.write(tmp_path / "a.pem", *leaves.issue(leaves.ca(tmp_path / "pki"), ["a.example"]))
+    (tmp_path / "sni.yaml").write_text("sni:\n- fqdn: a.example\n  forward_route: 192.0.2.1:80\n")
+    (tmp_path / "records.config").write_text("CONFIG proxy.config.http.server_ports STRING 8443:ssl 8444:ssl\n")
+    (tmp_path / "ssl_multicert.config").write_text(f"dest_ip=* ssl_cert_name={file}\n")
+    path = tmp_path / "sni.yaml"
+    lines = ferryman("check", str(tmp_path)).stdout.splitlines()
+    assert [line for line in lines if "TLS" in line and not line.startswith(" ")] == [
+        f"listeners 8443, 8444 end TLS ({path}:2)"
+    ]
+    assert [told["listener"] for told in json.loads(ferryman("check", "--json", str(tmp_path)).stdout)["tls"]] == [
+        "8443",
+        "8444",
+    ]
