@@ -11,7 +11,7 @@ from bench.loads import Idle, Servers, Workload, open_tunnels
 from bench.measure import cpu_between, family, memory
 from bench.network import Network
 from bench.peers import ACCESS_LOG, Job, Kind, Peer
-from bench.process import BenchError, LogSink, free_port, running
+from bench.process import START_SECONDS, BenchError, LogSink, free_port, running
 from bench.report import Sample
 from bench.stalls import MIN_SHARE, Seen, StallClock, segments
 
@@ -57,7 +57,7 @@ class Trial:
                 stack.enter_context(network.intercepted(job))
             command = [*job.place.at_proxy, *peer.command(job)]
             pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), job.folder / "output"))
-            workload.run(job, 1, self.load_threads)
+            self._warm_up(workload, job)
             self.stalled.follow(list(family(pid)))
             start, stalled, segments_before, before = time.monotonic(), self.stalled(), segments(pid), family(pid)
             outcome = workload.run(job, self.seconds, self.load_threads)
@@ -76,6 +76,14 @@ class Trial:
             p50=outcome.p50,
             p99=outcome.p99,
         )
+
+    def _warm_up(self, workload: Workload, job: Job) -> None:
+        """Until something has been answered: ferryman listens before its worker is up, which takes long on a busy
+        machine and would be charged to the load. Raises BenchError."""
+        deadline = time.monotonic() + START_SECONDS
+        while not workload.run(job, 1, self.load_threads).operations:
+            if time.monotonic() > deadline:
+                raise BenchError("answers nobody")
 
     def idle(self, idle: Idle, peer: Peer) -> Sample:
         """Measure what each of many tunnels of this kind costs `peer` in memory."""
