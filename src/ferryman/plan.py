@@ -72,6 +72,7 @@ class Certificate:
     not_after: float  # seconds since the epoch
     ocsp: bytes = b""  # the response to staple, DER; b"": none
     ocsp_until: float = inf  # seconds since the epoch; from then on it is not stapled any more
+    kind: str = ""  # of its key, such as "RSA 2048" or "ECDSA P-256"
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,7 @@ def _made(
         not_after=leaf.not_valid_after_utc.timestamp(),
         ocsp=ocsp,
         ocsp_until=until,
+        kind=_kind(leaf.public_key()),
     )
 
 

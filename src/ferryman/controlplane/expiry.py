@@ -27,6 +27,7 @@ class CertificateRow:
     file: str
     not_after: float
     left: int
+    kind: str = ""  # of its key
 
     @property
     def condition(self) -> Literal["up", "going_down", "down"]:
@@ -39,7 +40,8 @@ def rows(plan: Plan, now: float) -> tuple[CertificateRow, ...]:
     for listener in plan.listeners:
         for case in listener.tls:
             for one in case.accept.certificates if case.accept is not None else ():
-                row = CertificateRow(listener.name, one.names, one.where, one.not_after, int(one.not_after - now))
+                left = int(one.not_after - now)
+                row = CertificateRow(listener.name, one.names, one.where, one.not_after, left, one.kind)
                 found.setdefault((listener.name, one.where, one.not_after), row)
     order = [listener.name for listener in plan.listeners]
     return tuple(sorted(found.values(), key=lambda row: (order.index(row.listener), row.not_after)))

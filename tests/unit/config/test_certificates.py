@@ -79,6 +79,7 @@ def test_rsa_and_ecdsa_side_by_side(tmp_path: Path, root: Ca) -> None:
     write(tmp_path / "web.pem.ecdsa", *issue(root, ["a.example"]))
     found, said = read(str(tmp_path / "web.pem"))
     assert [kind_of_key(one.chain) for one in found] == ["RSA 2048", "ECDSA P-256"]
+    assert [one.kind for one in found] == ["RSA 2048", "ECDSA P-256"]
     assert said == []
 
 

@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from plans import StillView, listener, make_plan, server, shop
@@ -18,7 +19,7 @@ from plans import StillView, listener, make_plan, server, shop
 from ferryman.controlplane.pages import Options, pages_app
 from ferryman.controlplane.statscsv import HEADER
 from ferryman.controlplane.web import WebServer
-from ferryman.plan import Pages, Settings
+from ferryman.plan import Certificate, Pages, Settings, TlsAccept, TlsCase
 
 
 class Site:
@@ -264,6 +265,17 @@ def test_names_are_escaped() -> None:
         assert "a&amp;b" in page
         assert "<img" not in page
         assert "<i>" not in page
+
+
+def test_certificates_for_one_name_are_told_apart() -> None:
+    plan = shop()
+    shown = tuple(Certificate("/etc/a.pem", "", "", ("a.example",), 0.0, kind=kind) for kind in ("RSA 2048", "Ed25519"))
+    web = replace(plan.listeners[0], tls=(TlsCase(None, "f:1", TlsAccept((shown[0],))),))
+    other = replace(plan.listeners[0], id=1, name="other", tls=(TlsCase(None, "f:2", TlsAccept((shown[1],))),))
+    with serving(Pages(uri="/stats"), StillView(replace(plan, listeners=(web, other)))) as site:
+        page = site.get("/stats")
+        assert re.findall(r"a\.example\s+<small>([^<]+)</small>", page) == ["RSA 2048", "Ed25519"]
+        assert "/etc/a.pem" not in page  # for those who logged in
 
 
 def test_the_page_of_nothing() -> None:
