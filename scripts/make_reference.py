@@ -221,7 +221,7 @@ def _default(value: dict[str, Any]) -> str:
         return ""
     if isinstance(default, bool):
         return "true" if default else "false"
-    if isinstance(default, float):
+    if isinstance(default, float) and value.get("type") != "number":
         return format_seconds(default)
     if isinstance(default, list):
         return ", ".join(f"`{each}`" for each in default)
