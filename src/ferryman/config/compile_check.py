@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ferryman.config.compile_tlsconnect import compile_tls_connect
+from ferryman.config.compile_tlslimits import check_server_name
 from ferryman.config.model import BackendSettings
 from ferryman.config.model_check import CheckSettings, HttpCheckSettings, StepSettings, pattern_of, status_ranges
 from ferryman.config.model_tls import TlsServerSettings
@@ -89,6 +90,7 @@ def _tls(
             report.error((*own, "server_name"), "without TLS a server is asked for no name", "add `tls: true`")
         return None
     if settings.server_name:
+        check_server_name(settings.server_name, (*own, "server_name"), report)
         found = replace(found, server_name=settings.server_name)
     return replace(found, alpn=("http/1.1",)) if settings.http is not None and found.alpn else found
 

@@ -5,6 +5,7 @@ Called by config.compile_connect and config.compile_backend.
 
 from __future__ import annotations
 
+from ferryman.config.compile_tlslimits import check_server_name
 from ferryman.config.files import read_certificates
 from ferryman.config.model_connect import HopSettings
 from ferryman.config.proxy_url import check_credential, parse_proxy_url
@@ -58,7 +59,9 @@ def _hop(settings: HopSettings, path: Path, report: Report) -> Hop:
             if key in settings.model_fields_set:
                 hint = f"remove it, or write https://{url.address}"
                 report.error((*path, key), f"`{key}` is about TLS, which {url.scheme} does not speak", hint)
-    elif not settings.verify:
+    elif settings.server_name:
+        check_server_name(settings.server_name, (*path, "server_name"), report)
+    if url.scheme == "https" and not settings.verify:
         report.warning((*path, "verify"), "whoever sits in between can read the credentials and pose as this proxy")
     return Hop(
         scheme=url.scheme,

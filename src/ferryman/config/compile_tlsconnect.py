@@ -10,7 +10,7 @@ import sys
 
 from ferryman.config.certificates import read_certificates_of
 from ferryman.config.compile_tlsaccept import named
-from ferryman.config.compile_tlslimits import compile_limits
+from ferryman.config.compile_tlslimits import check_server_name, compile_limits
 from ferryman.config.files import located, read_certificates
 from ferryman.config.model_tls import CertificateSettings, TlsServerSettings
 from ferryman.config.source import Path, Report
@@ -32,6 +32,8 @@ def compile_tls_connect(
     asked = {"received": None, "none": ""}.get(name, name) if name is not None else None
     if name == "":
         report.error((*path, "server_name"), "which name?", "write `none` to ask for none")
+    if asked:
+        check_server_name(asked, (*path, "server_name"), report)
     _check_trust(settings, path, report)
     return TlsConnect(
         verify=settings.verify,

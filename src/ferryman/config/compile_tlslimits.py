@@ -1,6 +1,6 @@
 """What of TLS may be negotiated: settings to plan.TlsLimits, asking OpenSSL what it knows.
 
-Called by config.compile_tlsaccept and config.compile_tlsconnect.
+Called by config.compile_tlsaccept and config.compile_tlsconnect; names of servers by whatever else speaks TLS, too.
 """
 
 from __future__ import annotations
@@ -71,6 +71,18 @@ def ciphers_for(limits: TlsLimits, keys: Iterable[str]) -> tuple[str, ...]:
         and cipher.get("auth") in kinds
         and cipher.get("kea") in ("kx-ecdhe", "kx-rsa")  # there are no parameters for kx-dhe
     )
+
+
+def check_server_name(name: str, path: Path, report: Report) -> None:
+    """A name that OpenSSL asks no server for, such as one with an empty label, would fail every connection."""
+    bio = ssl.MemoryBIO()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(bio, bio, server_hostname=name)
+        good = not re.search(r"[\s*]", name)
+    except (ValueError, TypeError, ssl.SSLError):
+        good = False
+    if not good:
+        report.error(path, f"no server can be asked for {name!r}", "write a host name, such as backend.example.org")
 
 
 def _check_ciphers(text: str, path: Path, report: Report) -> None:

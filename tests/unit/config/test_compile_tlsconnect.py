@@ -124,3 +124,21 @@ def test_what_a_backend_says_is_wrong_once_for_all_its_servers() -> None:
         "listeners: {web: {bind: '*:1', to: app}}\nbackends: {app: {tls: {ca: /nowhere}, servers: ['a:1', 'b:1']}}"
     )
     assert said(found) == ["error: cannot read /nowhere: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a..example", ".example", "x" * 64 + ".example", "*.example", "a b", "x." * 140 + "y"]
+)
+def test_a_name_that_no_server_can_be_asked_for(name: str) -> None:
+    """It would fail every connection, and every check."""
+    mistake = f"error: no server can be asked for {name!r}; write a host name, such as backend.example.org"
+    assert said(with_server(f"{{server_name: '{name}'}}")) == [mistake]
+    assert said(with_server("true", server=f"check: {{server_name: '{name}'}}")) == [mistake]
+    proxy = f"{{url: 'https://192.0.2.9:443', server_name: '{name}'}}"
+    found = loaded(f"listeners: {{p: {{bind: '127.0.0.1:1', connect: {{via: [{{through: {proxy}}}]}}}}}}")
+    assert mistake in said(found)
+
+
+@pytest.mark.parametrize("name", ["a.example", "a.example.", "ex_am.example", "localhost", "192.0.2.7", "2001:db8::1"])
+def test_names_that_are_asked_for(name: str) -> None:
+    assert connect(f"{{server_name: '{name}'}}") == TlsConnect(server_name=name)
