@@ -344,11 +344,15 @@ def _end(told: Trace, document: Document) -> list[str]:
         path = (
             ("backends", backend.name) if ("backends", backend.name) in document.marks else ("listeners", backend.name)
         )
-        lines.append(_heading("backend", f"{backend.name}, balance {backend.algorithm}{_at(document, path)}"))
+        how = "" if backend.destination else f", balance {backend.algorithm}"
+        lines.append(_heading("backend", f"{backend.name}{how}{_at(document, path)}"))
     if told.explicit is not None:
         return _end_of_wish(told, told.explicit)
     if told.pages:
         lines.append(_heading("answer", "the stats page, by ferryman itself"))
+    elif told.destination and backend is not None and backend.destination is not None:
+        guarded = backend.destination.connect.egress_guard
+        lines.append(_heading("target", told.destination + "; the guard looks at its addresses" * guarded))
     elif server is None or backend is None:
         lines.append(click.style("refused  ", bold=True, fg="red") + told.refused.removeprefix("refused "))
     elif told.takes_turns:
@@ -408,6 +412,7 @@ def _data(told: Trace) -> dict[str, Any]:
         "server_rules": [step._asdict() for step in told.server_rules],
         "server": told.server.name if told.server else None,
         "address": told.target_of(told.server) if told.server else None,
+        "destination": told.destination or None,
         "takes_turns": told.takes_turns,
         "candidates": [server.name for server in told.candidates],
         "pages": told.pages,

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 from ferryman.controlplane.trace_connect import Explicit, Wish, follow
 from ferryman.dataplane.balance import Balancer
-from ferryman.plan import Address, Backend, Connect, Listener, Plan, Server
+from ferryman.plan import Address, Backend, Connect, Destination, Listener, Plan, Server
 from ferryman.rules import decision, explain
 from ferryman.rules.condition import describe
 from ferryman.rules.decision import Kind, Verdict
 from ferryman.rules.explain import Step
 from ferryman.rules.facts import ABSENT, UNKNOWN, Facts
 from ferryman.wire import clienthello
+from ferryman.wire.authority import format_authority
 from ferryman.wire.clienthello import ClientHello, Outcome
 
 _ANY = ("0.0.0.0", "::")
@@ -63,6 +64,7 @@ class Trace:
     server_rules: list[Step] = field(default_factory=list)
     server: Server | None = None
     candidates: tuple[Server, ...] = ()  # servers of the backend that take connections
+    destination: str = ""  # HOST:PORT that the connection itself names, for a backend that has no servers
     takes_turns: bool = False  # the next connection may get another of `candidates`
     explicit: Explicit | None = None  # what an explicit proxy makes of it
     refused: str = ""
@@ -114,7 +116,9 @@ def trace(plan: Plan, attempt: Attempt, down: Collection[tuple[str, str]] = ()) 
         _explicitly(told, listener, listener.connect, attempt.wish, facts)
         return told
     backend = _backend_for(told, listener, facts, {backend.name: backend for backend in plan.backends})
-    if backend is not None:
+    if backend is not None and backend.destination is not None:
+        _name(told, backend, backend.destination, facts)
+    elif backend is not None:
         _choose(told, backend, balancers[backend.name], facts)
     return told
 
@@ -194,6 +198,17 @@ def _choose(told: Trace, backend: Backend, balancer: Balancer, facts: Facts) -> 
     told.takes_turns = len(told.candidates) > 1 and backend.algorithm not in _STEADY
     if told.server is None:
         told.refused = f"backend {backend.name} has no server available"
+
+
+def _name(told: Trace, backend: Backend, destination: Destination, facts: Facts) -> None:
+    """Where the connection itself leads, in the way of destination.reach up to where a name would be resolved."""
+    found = destination.template.evaluate(facts)
+    if isinstance(found, str):
+        told.refused = found
+    elif destination.names is not None and not destination.names.matches(found[0]):
+        told.refused = f"{found[0]} is none of the names that backend {backend.name} leads to"
+    else:
+        told.destination = format_authority(*found)
 
 
 def _balancer(backend: Backend, down: Collection[tuple[str, str]]) -> Balancer:

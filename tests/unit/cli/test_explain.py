@@ -219,3 +219,20 @@ def test_wishes_that_make_no_sense(ferryman: Ferryman, write: Write, arguments: 
     result = ferryman("explain", write(EXPLICIT), "--client", "127.0.0.1", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_destination_that_the_connection_names(ferryman: Ferryman, write: Write) -> None:
+    path = write(
+        "listeners: {any: {bind: '*:8443', to: by-name}}\n"
+        "backends: {by-name: {destination: {to: '{sni}:443', names: '*.example.org'}}}\n"
+    )
+    result = ferryman("explain", path, *AT, "--sni", "www.example.org")
+    assert result.exit_code == 0
+    assert "\nbackend  by-name (" in result.stdout
+    assert "\ntarget   www.example.org:443; the guard looks at its addresses\n" in result.stdout
+    told = ferryman("explain", path, *AT, "--sni", "www.example.org", "--json")
+    assert json.loads(told.stdout)["destination"] == "www.example.org:443"
+    result = ferryman("explain", path, *AT, "--sni", "www.example.com")
+    assert result.exit_code == 3
+    assert "refused  www.example.com is none of the names that backend by-name leads to" in result.stdout
+    assert "needs what this connection does not have: sni" in ferryman("explain", path, *AT, "--no-tls").stdout
