@@ -367,7 +367,7 @@ def _check(name: str, leaf: x509.Certificate, path: Path, report: Report) -> Non
 
     begin, end, now = leaf.not_valid_before_utc, leaf.not_valid_after_utc, datetime.now(UTC)
     if now > end:
-        report.warning(path, f"the certificate in {name} expired on {end:%Y-%m-%d}", "clients refuse it")
+        report.warning(path, f"the certificate in {name} expired on {end:%Y-%m-%d}", "whoever sees it refuses it")
     elif now < begin:
         message = f"the certificate in {name} is not valid before {begin:%Y-%m-%d %H:%M} UTC"
         report.warning(path, message, "is the clock right?")

@@ -207,6 +207,7 @@ def test_dates(tmp_path: Path, root: Ca) -> None:
         return said.replace(str(tmp_path), "")
 
     assert "warning: the certificate in /a.pem expired on 20" in said(-10, -1)
+    assert said(-10, -1).endswith("; whoever sees it refuses it")  # a client, or a server that it is shown to
     assert "warning: the certificate in /a.pem expires on 20" in said(-10, 29)
     assert "is not valid before 20" in said(2, 90)
 
