@@ -19,7 +19,7 @@ from plans import StillView, listener, make_plan, server, shop
 from ferryman.controlplane.pages import Options, pages_app
 from ferryman.controlplane.statscsv import HEADER
 from ferryman.controlplane.web import WebServer
-from ferryman.plan import Certificate, Pages, Settings, TlsAccept, TlsCase
+from ferryman.plan import Certificate, Pages, Prewarm, Settings, TlsAccept, TlsCase
 
 
 class Site:
@@ -276,6 +276,19 @@ def test_certificates_for_one_name_are_told_apart() -> None:
         page = site.get("/stats")
         assert re.findall(r"a\.example\s+<small>([^<]+)</small>", page) == ["RSA 2048", "Ed25519"]
         assert "/etc/a.pem" not in page  # for those who logged in
+
+
+def test_no_share_of_sessions_before_the_first() -> None:
+    plan = shop()
+    plan = replace(
+        plan, backends=tuple(replace(backend, prewarm=Prewarm(1, 1, 1.0, 20.0)) for backend in plan.backends)
+    )
+    view = StillView(plan)
+    name = plan.backends[0].name
+    with serving(Pages(uri="/stats"), view) as site:
+        assert "connections held ready</span>" in site.get("/stats")
+        view.count(0, ("backend", name, ""), prewarm_hits=3, prewarm_misses=1)
+        assert "held ready, which 75 % of sessions got" in " ".join(site.get("/stats").split())
 
 
 def test_the_page_of_nothing() -> None:
