@@ -57,3 +57,15 @@ never_direct allow all
             goes_round_once(ferry, here, method)
         finally:
             squid.close()
+
+
+def test_a_listener_that_is_its_own_server(run_ferry: Callable[..., Ferry]) -> None:
+    """Said when it is checked, and nobody goes round when it runs all the same."""
+    port = free_port()
+    ferry = run_ferry(f'listeners: {{web: {{bind: "127.0.0.1:{port}", servers: "127.0.0.1"}}}}')
+    for _ in range(3):
+        with pytest.raises(ConnectionResetError), Talk(port) as talk:  # perhaps so soon that it meets the connecting
+            talk.rest()
+    until(lambda: len(ferry.lines()) == 3, "their lines")
+    assert {line["reason"] for line in ferry.lines()} == {"127.0.0.1: that is listener web itself, which leads here"}
+    assert ferry.listener("web")["counts"]["sessions"] == 3

@@ -108,7 +108,8 @@ class LimitSettings(Section):
     ciphersuites: str = ""
     """of TLS 1.3, with colons between; default: OpenSSL's own"""
     groups: str = ""
-    """of the key exchange, such as X25519:P-256, preferred first; default: OpenSSL's own"""
+    """of the key exchange, such as X25519:P-256; of those both sides have, the client's first counts with TLS 1.3;
+    default: OpenSSL's own"""
 
 
 class TlsCaseSettings(LimitSettings):

@@ -230,6 +230,9 @@ async def _by(session: Session, backend: Backend, server: Server, port: int, hop
     targets = session.generation.targets[server.id]
     if not targets:
         raise Failure("SC", f"{server.name}: its name {server.address.host} has no address")
+    own = session.generation.own_of[session.listener.id]
+    if port and any(own.hold(*target, port) for target in targets):
+        raise Failure("PR", f"{server.name}: that is listener {session.listener.name} itself, which leads here")
     return await connect_to(
         session, server.name, targets, port, backend.connect_timeout, backend.keepalive, server.source
     )

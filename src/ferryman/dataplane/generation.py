@@ -65,6 +65,7 @@ class Generation:
         self._process_base = self.start + counters.process_base(plan)
         self._most = plan.settings.max_connections
         self.own = OwnAddresses(plan.listeners)  # an explicit proxy leads nobody there
+        self.own_of = [OwnAddresses([listener]) for listener in plan.listeners]  # by id; a server is none of its own
         self.own_proxies = OwnAddresses(listener for listener in plan.listeners if listener.mode != "tcp")
         self.tls_sessions: Cache[ssl.SSLSession] = Cache(TLS_SESSIONS)  # by server id and name
         self._acceptors: dict[int, Acceptor] = {}  # by id() of what the plan holds
