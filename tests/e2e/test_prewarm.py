@@ -21,7 +21,7 @@ from talk import Talk
 CONFIGURATION = """
 global: {{workers: 1}}
 listeners: {{web: {{bind: "127.0.0.1:{port}", to: b}}}}
-backends: {{b: {{servers: [{server}], prewarm: {prewarm}}}}}
+backends: {{b: {{servers: [{server}], retries: 0, prewarm: {prewarm}}}}}
 """
 
 
@@ -93,10 +93,13 @@ def test_it_grows_with_what_is_missing_and_shrinks_again(
     site.held(1)
     with_all: list[Talk] = []
     try:
-        for _ in range(9):  # more than there are, at once
+        (worker,) = site.ferry.workers()
+        os.kill(worker, signal.SIGSTOP)  # so that all of them come at once
+        for _ in range(9):
             talk = Talk(site.port)
             with_all.append(talk)
             talk.send(b"x")
+        os.kill(worker, signal.SIGCONT)
         for talk in with_all:
             assert talk.exactly(1) == b"x"
         assert site.counts()["prewarm_misses"] >= 4
