@@ -444,6 +444,14 @@ static PyObject *put(PyObject *const *args, Py_ssize_t given, put_call *call) {
     return PyLong_FromSsize_t(Py_MAX(count, 0));
 }
 
+static ssize_t send_with_more(int fd, const void *data, size_t size) {
+    return send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
+}
+
+static PyObject *fdio_send_more(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return put(args, given, send_with_more);
+}
+
 static PyObject *fdio_send(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
     return put(args, given, send_quietly);
 }
@@ -566,8 +574,9 @@ static PyObject *fdio_pipe(PyObject *Py_UNUSED(module), PyObject *argument) {
 #define ONE(name) {#name, fdio_##name, METH_O, NULL}
 
 static PyMethodDef methods[] = {
-    ONE(accept),    FAST(connect), FAST(connect_from), ONE(original), ONE(so_error),    FAST(peek),      FAST(discard),     FAST(send),
-    FAST(pump),     ONE(pipe),     FAST(pipe_put),   FAST(splice_pump), ONE(shutdown_write), ONE(linger_reset),
+    ONE(accept),    FAST(connect), FAST(connect_from), ONE(original), ONE(so_error),    FAST(peek),      FAST(discard),
+    FAST(send),     FAST(send_more), FAST(pump),       ONE(pipe),     FAST(pipe_put),    FAST(splice_pump), ONE(shutdown_write),
+    ONE(linger_reset),
     ONE(close),     ONE(sockname), ONE(set_nodelay), FAST(keepalive), FAST(rcvlowat),    {NULL, NULL, 0, NULL},
 };
 

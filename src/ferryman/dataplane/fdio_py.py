@@ -22,6 +22,7 @@ from _socket import (
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_TCP,
+    MSG_MORE,
     MSG_PEEK,
     MSG_TRUNC,
     SO_LINGER,
@@ -312,6 +313,14 @@ def send(fd: int, data: bytes | bytearray | memoryview, /) -> int:
     """Send what a socket takes now: 0..len(data) bytes, 0 if it is full."""
     try:
         return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+
+
+def send_more(fd: int, data: bytes | bytearray | memoryview, /) -> int:
+    """The same, and more follows at once: it may wait for that, so as to go in one segment (MSG_MORE, send(2))."""
+    try:
+        return _Borrowed(fd).send(data, MSG_MORE)
     except BlockingIOError:
         return 0
 

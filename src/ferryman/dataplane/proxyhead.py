@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ferryman.dataplane import fdio
 from ferryman.dataplane.connect import Failure
 from ferryman.dataplane.counters import Cell
+from ferryman.dataplane.loop import IN
 from ferryman.dataplane.stream import ClientStream, Gone, TimeUp
 from ferryman.plan import ReceiveProxy, SendProxy, Server
 from ferryman.rules.facts import ABSENT, Facts, Missing
@@ -82,12 +83,14 @@ def _believe(session: Session, found: Header) -> None:
 def announce(session: Session, server: Server, fd: int) -> None:
     """Send a server its header, the first bytes of a connection that the loop watches. Raises Failure and closes it.
 
-    It fits into any fresh socket's buffer: what does not go out at once never will.
+    It fits into any fresh socket's buffer: what does not go out at once never will. Where the client's first bytes, or
+    our own hello, follow at once, both go in one segment, which spares both sides one.
     """
     assert server.send_proxy is not None
     data = header(session, server.send_proxy)
     try:
-        if fdio.send(fd, memoryview(data)) == len(data):
+        send = fdio.send_more if server.tls is not None or _has_spoken(session) else fdio.send
+        if send(fd, memoryview(data)) == len(data):
             return
         failure = Failure("SC", f"{server.name}: it takes no PROXY header")
     except OSError as error:
@@ -95,6 +98,16 @@ def announce(session: Session, server: Server, fd: int) -> None:
         failure = Failure("SC", text, error.errno or 0)
     session.worker.loop.close(fd)
     raise failure
+
+
+def _has_spoken(session: Session) -> bool:
+    """Are there bytes of the client's that will be handed on as they are, once the server is told of it?"""
+    if not session.client_mask & IN or session.listener.tls:
+        return False
+    try:
+        return bool(fdio.peek(session.fd, 1))
+    except OSError:  # it is gone, which the tunnel will see and say
+        return False
 
 
 def header(session: Session, send: SendProxy) -> bytes:

@@ -629,6 +629,18 @@ def test_send_says_how_much_went(fdio: Any, net: Net, kind: str) -> None:
     assert receive(far, sent) == b"hello" + bytes(sent - 5)
 
 
+def test_send_more_goes_with_what_follows(fdio: Any, net: Net, kind: str) -> None:
+    near, far = net.pair(kind)
+    assert fdio.send_more(near.fileno(), b"head, ") == 6
+    assert fdio.send(near.fileno(), b"body") == 4
+    assert receive(far, 10) == b"head, body"
+    far.close()
+    with pytest.raises(OSError, match=r"Broken pipe|reset"):  # noqa: PT012 - of TCP the first answer is still to come
+        for _ in range(1000):
+            fdio.send_more(near.fileno(), b"x")
+            fdio.send(near.fileno(), b"x")
+
+
 # ---- pump ----
 
 
