@@ -57,7 +57,7 @@ class Site:
 
 @pytest.mark.twin
 def test_clients_get_what_was_held_ready(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
-    site = Site(run_ferry, echo(greeting=b"welcome "), "{min: 3, idle: 1h}")
+    site = Site(run_ferry, echo(greeting=b"welcome "), "{min: 3, rate: 0, idle: 1h}")
     site.held(3)
     data = bytes(range(256)) * 8000
     for number, said in enumerate((b"hello", data, b"")):
@@ -74,7 +74,7 @@ def test_clients_get_what_was_held_ready(run_ferry: Callable[..., Ferry], echo: 
 
 @pytest.mark.twin
 def test_no_dead_connection_is_given_out(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
-    site = Site(run_ferry, echo(), "{min: 4, idle: 1h}")
+    site = Site(run_ferry, echo(), "{min: 4, rate: 0, idle: 1h}")
     site.held(4)
     for round_ in range(3):
         how = (socket.SHUT_RDWR, socket.SHUT_WR)[round_ % 2]
@@ -107,8 +107,10 @@ def test_it_grows_with_what_is_missing_and_shrinks_again(
     finally:
         for talk in with_all:
             talk.sock.close()
+    until(lambda: len(site.ferry.lines()) == 9, "the lines of all of them")
     site.held(1)
     assert site.talk() == b"hello"
+    until(lambda: len(site.ferry.lines()) == 10, "its line")
     assert site.line()["prewarmed"] is True
 
 
@@ -117,14 +119,14 @@ def test_a_place_that_is_held_ready_is_taken_from_the_server_s_limit(
 ) -> None:
     server = echo()
     entry = f'{{address: "{server.address}", name: s, max_connections: 3}}'
-    site = Site(run_ferry, server, "{min: 9, max: 9, idle: 1h}", entry)
+    site = Site(run_ferry, server, "{min: 9, max: 9, rate: 0, idle: 1h}", entry)
     site.held(3)
     with Talk(site.port) as one, Talk(site.port) as two:
         for talk in (one, two):
             talk.send(b"x")
             assert talk.exactly(1) == b"x"
         until(lambda: site.counts()["prewarmed_now"] == 1, "what is left of the places")
-        assert len(server.open) == 3
+        until(lambda: len(server.open) == 3, "no more than three at the server")
     site.held(3)
 
 
@@ -136,7 +138,7 @@ def test_a_server_that_cannot_be_reached_is_tried_again(
     site.held(2)
     server.close()
     until(lambda: "backend b: no connection can be held ready: s: Connection refused" in site.ferry.log, "the message")
-    with Talk(site.port) as talk, suppress(ConnectionResetError):
+    with suppress(ConnectionResetError), Talk(site.port) as talk:  # perhaps so soon that it meets the connecting
         assert talk.rest() == b""
     again = echo(port=server.port)
     site.echo = again
@@ -147,7 +149,7 @@ def test_a_server_that_cannot_be_reached_is_tried_again(
 def test_after_a_reload_there_are_those_of_the_new_plan_and_none_while_it_drains(
     run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
 ) -> None:
-    site = Site(run_ferry, echo(), "{min: 2, idle: 1h}")
+    site = Site(run_ferry, echo(), "{min: 2, rate: 0, idle: 1h}")
     site.held(2)
     with Talk(site.port) as talk:
         talk.send(b"before")
@@ -181,7 +183,7 @@ backends:
       - {{name: s, address: "{server.address}", check: {{interval: 200ms, fall: 1, rise: 1,
           address: "127.0.0.1:{checked.getsockname()[1]}"}}}}
       - {{name: other, address: "{other.address}"}}
-    prewarm: {{min: 2, idle: 1h}}
+    prewarm: {{min: 2, rate: 0, idle: 1h}}
 """
     )
     until(lambda: (len(server.open), len(other.open)) == (2, 2), "both")
@@ -248,7 +250,7 @@ backends:
   b:
     servers: [{{name: s, address: "{server.address}"}}]
     tls: {{ca: {pki.ca}, {asked}}}
-    prewarm: {{min: 2, idle: 1h}}
+    prewarm: {{min: 2, rate: 0, idle: 1h}}
 """
         )
         until(lambda: server.accepted == 2, "two connections")
@@ -291,7 +293,7 @@ global: {{workers: 2}}
 listeners:
   web: {{bind: "127.0.0.1:{port}", to: b}}
   stats: {{bind: "127.0.0.1:{pages}", pages: {{}}}}
-backends: {{b: {{servers: [{{name: s, address: "{server.address}"}}], prewarm: {{min: 2, idle: 1h}}}}}}
+backends: {{b: {{servers: [{{name: s, address: "{server.address}"}}], prewarm: {{min: 2, rate: 0, idle: 1h}}}}}}
 """
     )
     until(lambda: len(server.open) == 4, "two of each worker")
