@@ -96,8 +96,9 @@ class Ferry:
         return self.log_file.read_text(errors="replace")
 
     def lines(self) -> list[dict[str, Any]]:
-        """The JSON access log so far."""
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        """The JSON access log so far; the last line may be only half written."""
+        whole = self.log.rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def line(self, matches: Callable[[dict[str, Any]], bool] = lambda line: True) -> dict[str, Any]:
         """The first access-log line that fits, waiting for it."""
