@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import socket
 import ssl
 import subprocess
@@ -138,9 +137,7 @@ def issuer(certificate: x509.Certificate) -> str:
 
 
 def last_line(ferry: Ferry) -> dict[str, object]:
-    return until(lambda: [json.loads(line) for line in ferry.log.splitlines() if line.startswith("{")], "a log line")[
-        -1
-    ]
+    return until(ferry.lines, "a log line")[-1]
 
 
 def test_the_client_sees_a_certificate_of_the_operator_that_resembles_the_servers(
