@@ -114,7 +114,7 @@ def test_a_place_in_the_queue_has_its_time(run_ferry: Callable[..., Ferry], echo
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
