@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "dataplane": {"plan", "rules", "wire"},
     "controlplane": {"errors", "plan", "rules", "wire", "dataplane"},
     "transparent": {"errors", "plan"},
-    "opennebula": {"config"},
+    "opennebula": {"errors", "config", "plan", "dataplane", "controlplane"},
     "cli": {"errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent", "opennebula"},
 }
 """Dependencies point one way. A part always knows itself."""

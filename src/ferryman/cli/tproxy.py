@@ -64,7 +64,7 @@ def tproxy(action: str, file: str, networks: tuple[str, ...], strict: bool) -> N
 
 
 def _row(service: Service) -> tuple[str, ...]:
-    from ferryman.opennebula.settings import ADDRESS
+    from ferryman.opennebula.names import ADDRESS
 
     where = ", ".join(service.networks) or "all networks"
     return f"{ADDRESS}:{service.port}", "→", f"{service.host}:{service.remote_port}", where

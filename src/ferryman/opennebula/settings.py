@@ -20,9 +20,6 @@ from ferryman.config.nearest import nearest
 from ferryman.config.place import Mistake, Word
 from ferryman.config.source import Diagnostics, Mark, Source
 
-ADDRESS: Final = "169.254.16.9"
-"""Where guests find the services."""
-
 _KEYS: Final = (":tproxy", ":tproxy_debug_level", ":tproxy_process_owner")
 _ENTRY: Final = (":service_port", ":remote_addr", ":remote_port", ":networks")
 _LEVELS: Final = ("error", "warning", "info", "debug")
