@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from ferryman.controlplane.serverstate import ServerState
 from ferryman.plan import Address, Check, Server, Source
 from ferryman.wire import proxyprotocol
 
-FAST = Check(interval=0.05, timeout=0.5)
+FAST = Check(interval=0.05, timeout=30.0)
 
 
 def state_of(port: int, check: Check = FAST, *, host: str = "127.0.0.1", family: str = "inet") -> ServerState:
@@ -38,8 +39,9 @@ def listener(port: int = 0, backlog: int = 50) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def refusing() -> Iterator[int]:
-    """A port that is taken, so that nobody else listens on it, but where nobody listens."""
+    """A port that is taken, so that nobody else gets it, but where nobody listens unless `listener` is given it."""
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
 
@@ -53,6 +55,7 @@ def blackhole() -> Iterator[int]:
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
+        assert select.select([sock], [], [], 30)[0], "one is in the queue"
         yield port
 
 
@@ -71,10 +74,18 @@ class Seen:
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - what sockets do sets no event
             await asyncio.sleep(0.005)
     assert condition(), what
+
+
+async def accepted(sock: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
+    """The next connection, blocking, and where it comes from."""
+    async with asyncio.timeout(30):
+        connection, peer = await asyncio.get_running_loop().sock_accept(sock)
+    connection.setblocking(True)
+    return connection, peer[:2]
 
 
 @contextlib.asynccontextmanager
@@ -121,8 +132,7 @@ def test_the_first_failed_check_takes_a_server_down() -> None:
 
 def test_fall_and_rise_are_counted_as_in_haproxy() -> None:
     async def story() -> None:
-        with listener() as sock:
-            port = sock.getsockname()[1]
+        with refusing() as port, listener(port) as sock:
             state = state_of(port)
             async with watched(state) as (_, seen):
                 await until(lambda: state.health == 4, "up")
@@ -147,9 +157,8 @@ def test_fall_and_rise_are_counted_as_in_haproxy() -> None:
 
 def test_one_good_check_heals_a_server_that_is_still_up() -> None:
     async def story() -> None:
-        with listener() as sock:
-            port = sock.getsockname()[1]
-            state = state_of(port, Check(interval=0.2, fall=50, timeout=0.5))
+        with refusing() as port, listener(port) as sock:
+            state = state_of(port, replace(FAST, interval=0.2, fall=50))
             async with watched(state) as (_, seen):
                 await until(lambda: state.health == 51, "healthy")
                 sock.close()
@@ -195,7 +204,7 @@ def test_the_server_sees_a_reset_and_no_half_open_connection() -> None:
         with listener() as sock:
             port = sock.getsockname()[1]
             assert (await probe(state_of(port), FAST)).status == "L4OK"
-            peer, _ = sock.accept()
+            peer, _ = await accepted(sock)
             with peer, pytest.raises(ConnectionResetError):
                 peer.recv(1)
 
@@ -272,7 +281,7 @@ def test_a_check_comes_from_where_traffic_does(source: Source, seen: str) -> Non
             state = state_of(sock.getsockname()[1])
             state.server = replace(state.server, source=source)
             assert await probe(state, FAST) == Outcome("L4OK")
-            connection, (host, port) = sock.accept()
+            connection, (host, port) = await accepted(sock)
             connection.close()
             assert (host, port == 9) == (seen, False)
 
@@ -296,8 +305,8 @@ def test_a_name_is_up_when_one_of_its_addresses_answers() -> None:
             state.addresses = ("::1", "127.0.0.1")
             assert (await probe(state, FAST)).status == "L4OK"
             state.addresses = ()
-            assert (await probe(state, Check(timeout=5.0))).status == "L4OK", "not resolved yet: it looks for itself"
-            outcome = await probe(state_of(1, host="no..name", family="name"), Check(timeout=5.0))
+            assert (await probe(state, FAST)).status == "L4OK", "not resolved yet: it looks for itself"
+            outcome = await probe(state_of(1, host="no..name", family="name"), FAST)
             assert outcome.status == "SOCKERR"
             assert outcome.description.startswith("cannot resolve no..name: ")
 
@@ -326,17 +335,17 @@ def test_a_proxy_header_says_that_the_connection_is_our_own(version: int, host: 
             server.setblocking(False)
             state = state_of(server.getsockname()[1], host=host, family="inet6" if ":" in host else "inet")
             assert await probe(state, replace(FAST, send_proxy=version)) == Outcome("L4OK")
-            loop = asyncio.get_running_loop()
-            connection, peer = await loop.sock_accept(server)
+            connection, peer = await accepted(server)
+            connection.setblocking(False)
             with connection:
                 data = b""
-                async with asyncio.timeout(5):
-                    while more := await loop.sock_recv(connection, 4096):  # no reset: that would raise
+                async with asyncio.timeout(30):
+                    while more := await asyncio.get_running_loop().sock_recv(connection, 4096):  # a reset would raise
                         data += more
             found = proxyprotocol.parse(data)
             assert found is not None
             assert found[1] == len(data)
-            assert found[0].source == (None if version == 2 else peer[:2])
+            assert found[0].source == (None if version == 2 else peer)
 
     asyncio.run(body())
 
@@ -344,7 +353,7 @@ def test_a_proxy_header_says_that_the_connection_is_our_own(version: int, host: 
 def test_a_server_that_never_closes_passes_a_check_with_a_header_all_the_same() -> None:
     async def body() -> None:
         with listener() as sock:
-            check = replace(FAST, timeout=0.2, send_proxy=2)
+            check = replace(FAST, send_proxy=2)
             assert await probe(state_of(sock.getsockname()[1]), check) == Outcome("L4OK")
 
     asyncio.run(body())
