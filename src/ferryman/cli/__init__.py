@@ -4,7 +4,6 @@
     verb            a verb that teaches by example
     configuration   FILE…, --as and --set: reading a configuration and showing what is wrong with it
     running         --control: reaching the running process, waiting for its end
-    background      going to the background once everything stands
 
     run start forward         start ferryman
     check convert explain     look at a configuration

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import click
 
-from ferryman.cli import background
 from ferryman.cli.configuration import Input, source_options
 from ferryman.cli.run import prepare, process_options, reloader
 from ferryman.cli.verb import verb
+from ferryman.controlplane import background
 
 
 @verb(

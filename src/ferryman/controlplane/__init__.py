@@ -1,6 +1,7 @@
 """The supervisor: owns sockets, workers, health, names, logs, pages, the runtime and control APIs, and signals.
 
     supervisor   start, run, reload, drain, stop; the one place where the others meet
+    background   going to the background once everything stands
     process      one worker process: spawning, frames, restarting
     sockets      listening sockets that survive reloads; systemd's sockets
     serverstate  what is known of each server: admin state, health, weight, addresses

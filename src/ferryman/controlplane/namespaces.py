@@ -45,13 +45,14 @@ class _Visit(threading.Thread, Generic[T]):
 
     def run(self) -> None:
         try:
-            _enter(self._namespace)
+            enter(self._namespace)
             self.found.append(self._function())
         except BaseException as failure:  # noqa: BLE001 - raised again by whoever waits for it
             self.failure = failure
 
 
-def _enter(name: str) -> None:
+def enter(name: str) -> None:
+    """Let the calling thread be in this namespace from now on. Raises OSError."""
     descriptor = os.open(f"{FOLDER}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _libc.setns(descriptor, _CLONE_NEWNET) != 0:

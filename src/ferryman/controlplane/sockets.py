@@ -13,7 +13,7 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from ferryman.controlplane import namespaces
 from ferryman.errors import StartError
@@ -39,11 +39,25 @@ def wanted(plan: Plan) -> dict[Key, tuple[Address, Listener]]:
     return {key: (address, listener) for listener in plan.listeners for key, address in addresses(listener)}
 
 
-class Sockets:
-    """The sockets that are open now, by key."""
+class Elsewhere(Protocol):
+    """Whoever listens in other network namespaces for us, and keeps a copy of each socket."""
 
-    def __init__(self, inherited: Mapping[Key, socket.socket] | None = None) -> None:
+    def bind(self, address: Address, backlog: int) -> socket.socket:
+        """Raises OSError."""
+
+    def release(self, address: Address) -> None:
+        """We do not listen there any more: close the copy."""
+
+
+class Sockets:
+    """The sockets that are open now, by key. `elsewhere` makes those in other namespaces; None: this process does."""
+
+    def __init__(
+        self, inherited: Mapping[Key, socket.socket] | None = None, elsewhere: Elsewhere | None = None
+    ) -> None:
         self.open: dict[Key, socket.socket] = {}
+        self._elsewhere = elsewhere
+        self._lent: dict[Key, Address] = {}  # those that `elsewhere` made
         self._inherited = dict(inherited or {})  # those that are not open yet
         self._made_paths: dict[Key, tuple[str, int]] = {}  # Unix sockets we made: path and inode
 
@@ -59,7 +73,10 @@ class Sockets:
             sock = self.open.get(key) or self._inherited.get(key)
             try:
                 if sock is None:
-                    fresh[key] = bind(address, listener.backlog, transparent)
+                    if self._elsewhere is not None and address.namespace:
+                        fresh[key] = self._elsewhere.bind(address, listener.backlog)
+                    else:
+                        fresh[key] = bind(address, listener.backlog, transparent)
                     continue
                 if transparent:  # harmless before the plan counts: it lets more in, which nothing sends here as yet
                     set_transparent(sock, True)
@@ -79,9 +96,13 @@ class Sockets:
         keep = wanted(plan)
         for key in [key for key in self.open if key not in keep]:
             self._close(key)
+            if self._elsewhere is not None and key in self._lent:
+                self._elsewhere.release(self._lent.pop(key))
         self.open.update(fresh)
         for key in fresh:
             address = keep[key][0]
+            if self._elsewhere is not None and address.namespace:
+                self._lent[key] = address
             if self._inherited.pop(key, None) is None and address.family == "unix":
                 self._made_paths[key] = (address.host, os.stat(address.host).st_ino)
         for key, (_, listener) in keep.items():

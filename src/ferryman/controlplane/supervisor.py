@@ -14,7 +14,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -63,11 +63,16 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How it was called. `control`: path of the control socket ("": the plan's, or the default)."""
+    """How it was called. `control`: path of the control socket ("": the plan's, or the default). For those who run it
+    as a part of something: `elsewhere` listens in other namespaces, the capabilities in `keep` are not given up, and
+    `beside` goes on as long as it runs."""
 
     control: str = ""
     foreground: bool = True
     ready: Callable[[], None] | None = None
+    elsewhere: sockets.Elsewhere | None = None
+    keep: tuple[int, ...] = ()
+    beside: Callable[[Supervisor], Coroutine[None, None, None]] | None = None
 
 
 def run(plan: Plan, loader: Loader, options: Options) -> int:
@@ -89,7 +94,7 @@ class Supervisor:
         self.backend_states: list[BackendState] = []
         self._backend_names: list[str] = []
         self.generations = Generations()
-        self.sockets = Sockets(sockets.from_systemd(os.environ))
+        self.sockets = Sockets(sockets.from_systemd(os.environ), options.elsewhere)
         self._loader = loader
         self._options = options
         self._journal = Journal(plan.settings.log, foreground=options.foreground)
@@ -115,11 +120,14 @@ class Supervisor:
         _raise_descriptor_limit()
         with contextlib.ExitStack() as cleanup:
             control_server = await self._start(cleanup)
-            ticker = asyncio.create_task(self._tick())
+            tasks = [asyncio.create_task(self._tick())]
+            if self._options.beside is not None:
+                tasks.append(asyncio.create_task(self._options.beside(self)))
             try:
                 await self._run_until_stopped()
             finally:
-                ticker.cancel()
+                for task in tasks:
+                    task.cancel()
                 await self._stop(control_server)
         return 0
 
@@ -137,7 +145,8 @@ class Supervisor:
         self._identity = identity.resolve(settings)
         foreign = privileges.foreign_addresses()
         self._keep = foreign if self.plan.transparent_out else ()
-        self._identity.assume(control_path, keep=foreign if self._keep or self.plan.transparent_in else ())
+        keep = foreign if self._keep or self.plan.transparent_in else ()
+        self._identity.assume(control_path, keep=(*keep, *self._options.keep))
         self._adopt(self.plan)
         self._answers.follow(self.plan, prepared)
         self.sockets.adopt(self.plan, fresh)

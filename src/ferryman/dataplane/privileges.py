@@ -8,6 +8,7 @@ Looks no names up: users and groups come as numbers.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterable
@@ -30,6 +31,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def name_process(name: str) -> None:
     """What ps and top show (15 bytes at most)."""
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def title_process(title: str) -> None:
+    """Make /proc/PID/cmdline this and nothing else, as programs that look for a process by its command line need it.
+
+    Written over the arguments the process was started with. A last byte that is not zero tells the kernel that they
+    are a title, which ends at its first zero (proc(5), setproctitle(3)). Raises OSError where there is no room.
+    """
+    with open("/proc/self/stat") as file:
+        numbers = file.read().rpartition(")")[2].split()
+    start, end = int(numbers[45]), int(numbers[46])  # arg_start and arg_end, fields 48 and 49 of proc(5)
+    text = title.encode()
+    if end - start < len(text) + 2:
+        raise OSError(errno.ENOSPC, f"no room for the title {title}")
+    ctypes.memset(start, 0, end - start - 1)
+    ctypes.memmove(start, text, len(text))
+    ctypes.memset(end - 1, 0x20, 1)
+    name_process(title)
 
 
 def foreign_addresses() -> tuple[int, ...]:
@@ -84,21 +103,23 @@ def set_capabilities(kept: Iterable[int]) -> None:
     header = struct.pack("=Ii", _VERSION_3, 0)
     data = struct.pack("=6I", low, low, low, high, high, high)
     if _libc.capset(header, data) != 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"capset: {os.strerror(errno)}")
+        raise _failure("capset")
 
 
 def _permitted() -> int:
     """The capabilities this process may use, a bit each (capget(2))."""
     header, data = ctypes.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0)), (ctypes.c_uint32 * 6)()
     if _libc.capget(header, data) != 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"capget: {os.strerror(errno)}")
+        raise _failure("capget")
     return int(data[1]) | int(data[4]) << 32
 
 
 def _prctl(option: int, *arguments: int) -> None:
     values = [*arguments, 0, 0, 0, 0][:4]
     if _libc.prctl(option, *(ctypes.c_ulong(value) for value in values)) != 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"prctl: {os.strerror(errno)}")
+        raise _failure("prctl")
+
+
+def _failure(call: str) -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, f"{call}: {os.strerror(code)}")

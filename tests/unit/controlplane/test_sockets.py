@@ -298,3 +298,33 @@ def test_a_control_socket_that_cannot_be_made(tmp_path: Path) -> None:
         pass
     assert "another ferryman" not in str(caught.value)
     assert "--control PATH" in str(caught.value)
+
+
+class Elsewhere:
+    """Makes sockets right here, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def bind(self, address: Address, backlog: int) -> socket.socket:
+        self.asked.append(("bind", str(address)))
+        return sockets.bind(replace(address, namespace=""), backlog)
+
+    def release(self, address: Address) -> None:
+        self.asked.append(("release", str(address)))
+
+
+def test_sockets_in_other_namespaces_come_from_whoever_is_there() -> None:
+    there = Elsewhere()
+    owned = Sockets(elsewhere=there)
+    far = [replace(tcp(port), namespace="far") for port in (free_port(), free_port())]
+    first, second = at(far[0], tcp(free_port())), at(far[1])
+    try:
+        owned.adopt(first, owned.prepare(first))
+        assert there.asked == [("bind", str(far[0]))], "and the one that is here was made here"
+        owned.adopt(first, owned.prepare(first))
+        owned.adopt(second, owned.prepare(second))
+        assert there.asked[1:] == [("bind", str(far[1])), ("release", str(far[0]))]
+    finally:
+        owned.close()
+    assert len(there.asked) == 3, "an end releases nothing: who comes next finds the sockets open"

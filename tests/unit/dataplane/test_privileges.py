@@ -124,3 +124,14 @@ def test_the_kernel_is_asked_in_its_own_layout() -> None:
         permitted = next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm:"))
     assert privileges._permitted() == permitted
     assert ctypes.sizeof(ctypes.c_uint32 * 6) == 24
+
+
+@pytest.mark.parametrize("title", ["one_tproxy", "one_tproxy_br0.100"])
+def test_a_title_is_the_whole_command_line(title: str) -> None:
+    code = f"privileges.title_process({title!r})\nreport(line=open('/proc/self/cmdline').read())"
+    assert after(code)["line"] == title + "\0"
+
+
+def test_a_title_that_has_no_room() -> None:
+    code = "try:\n    privileges.title_process('x' * 100_000)\nexcept OSError as error:\n    report(why=str(error))"
+    assert "no room for the title xxx" in str(after(code)["why"])

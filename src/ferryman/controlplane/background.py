@@ -1,7 +1,8 @@
 """Going to the background: the parent waits until the child says that everything stands, or why it does not.
 
-Used by start. As daemon(7) has it for the old style: fork, a session of its own, fork again, nothing of the terminal
-kept. The working folder stays, because a reload reads relative paths again. Forks before any thread or event loop.
+Used by `ferryman start` and opennebula.daemons. As daemon(7) has it for the old style: fork, a session of its own, fork
+again, nothing of the terminal kept. The working folder stays, because a reload reads relative paths again. Forks before
+any thread or event loop.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.cli import background
+from ferryman.controlplane import background
 from ferryman.errors import StartError
 
 Ready = Callable[[], None]
