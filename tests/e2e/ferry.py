@@ -24,7 +24,8 @@ from ferryman.errors import ControlError
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds: longer than any machine needs, so that it is no test of the machine."""
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
@@ -140,10 +141,10 @@ class Ferry:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            status = self.process.wait(15)
+            status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(PATIENCE)
             raise AssertionError(f"ferryman did not stop:\n{self.log}") from None
         finally:
             self._log.close()

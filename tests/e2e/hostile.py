@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from ferry import PATIENCE
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # asyncore, which it would use if it were asked to
     from tlslite.api import HandshakeSettings, TLSConnection
@@ -21,7 +23,6 @@ with warnings.catch_warnings():
     from tlslite.messages import Message
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER
-PATIENCE = 5.0
 TYPES = {20: "change", 21: "alert", 22: "handshake", 23: "data"}
 
 
@@ -45,7 +46,7 @@ class Bare:
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        plain.settimeout(PATIENCE * 2)
+        plain.settimeout(PATIENCE)
         with contextlib.suppress(OSError), plain:
             # not by wrap_socket, which would not give back the descriptor of a client that is gone already
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

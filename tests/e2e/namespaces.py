@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import pytest
+from ferry import PATIENCE
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ def demand() -> None:
 
 
 def _run(*command: str) -> str:
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, f"{' '.join(command)}: {ended.stderr}"
     return ended.stdout
 
@@ -100,7 +101,7 @@ class Network:
     def run(self, namespace: str, *command: str) -> subprocess.CompletedProcess[str]:
         """A program in a namespace; whatever its exit code."""
         return subprocess.run(
-            ["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=30, check=False
+            ["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def inside(self, namespace: str, do: Callable[[], T]) -> T:
@@ -116,7 +117,7 @@ class Network:
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(there).result()
 
-    def connect(self, host: str, port: int, seconds: float = 5.0) -> socket.socket:
+    def connect(self, host: str, port: int, seconds: float = PATIENCE) -> socket.socket:
         """The client calls somebody."""
         return self.inside(self.client, lambda: socket.create_connection((host, port), seconds))
 
@@ -128,7 +129,7 @@ class Network:
             for port in ports:
                 for version, family, host in ((4, socket.AF_INET, "0.0.0.0"), (6, socket.AF_INET6, "::")):
                     made[version, port] = socket.create_server((host, port), family=family)
-                    made[version, port].settimeout(10)
+                    made[version, port].settimeout(PATIENCE)
             return made
 
         found = self.inside(self.server, there)

@@ -19,6 +19,8 @@ import socket
 import threading
 from dataclasses import dataclass
 
+from ferry import PATIENCE
+
 
 @dataclass(frozen=True)
 class Received:
@@ -55,7 +57,7 @@ class Origin:
                 sock, _ = self._socket.accept()
             except OSError:
                 return
-            sock.settimeout(20)
+            sock.settimeout(PATIENCE)
             self.connections += 1
             threading.Thread(target=self._serve, args=(sock, self.connections), daemon=True).start()
 

@@ -14,9 +14,8 @@ import ssl
 import threading
 from urllib.parse import urlsplit
 
+from ferry import PATIENCE
 from servers import Authority
-
-PATIENCE = 20.0
 
 
 class Parent:

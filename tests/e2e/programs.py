@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ferry import free_port, until
+from ferry import PATIENCE, free_port, until
 
 _WHERE = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin:/bin:/sbin"
 
@@ -30,7 +30,12 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """A client to its end, with what it said."""
     done = subprocess.run(
-        [program(command[0]), *command[1:]], input=stdin, capture_output=True, timeout=60, env=environment, check=False
+        [program(command[0]), *command[1:]],
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE * 1.5,
+        env=environment,
+        check=False,
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
@@ -61,10 +66,10 @@ class Peer:
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(PATIENCE)
 
 
 def _folder(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import trustme
+from ferry import PATIENCE
 
 
 class Authority:
@@ -38,6 +39,7 @@ class EchoServer:
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.greeting = greeting
         self.connections = 0
+        self._asked = 0
         self.open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -63,6 +65,14 @@ class EchoServer:
         finally:
             self.open.discard(connection)
             connection.close()
+
+    def heard(self) -> int:
+        """How many connections have been made to it, those among them that it had not accepted yet."""
+        with socket.create_connection((self.host, self.port), PATIENCE) as last:
+            last.sendall(b"?")
+            assert last.recv(1)
+        self._asked += 1
+        return self.connections - self._asked
 
     def close(self) -> None:
         """Stop listening and end what is open."""
@@ -96,7 +106,7 @@ class TlsServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            connection.settimeout(20)
+            connection.settimeout(PATIENCE)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:

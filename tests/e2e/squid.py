@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ferry import until
+from ferry import PATIENCE, until
 
 SQUID = shutil.which("squid", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 HELPERS = Path("/usr/lib/squid")
@@ -95,7 +95,7 @@ class Squid:
     def close(self) -> None:
         """End it, its helpers with it. It has nothing to save, and takes a second to find that out by itself."""
         self.process.kill()
-        self.process.wait(5)
+        self.process.wait(PATIENCE)
         for segment in Path("/dev/shm").glob(f"{self.service}-*.shm"):
             segment.unlink()
 
@@ -109,6 +109,6 @@ def _unprivileged() -> tuple[str, str]:
 
 def _listens(port: int) -> bool:
     with contextlib.suppress(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), 1.0).close()
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
         return True
     return False

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-PATIENCE = 20.0
+from ferry import PATIENCE
 
 
 @dataclass(frozen=True)

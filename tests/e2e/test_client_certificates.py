@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from ferry import Ferry, free_port
+from ferry import PATIENCE, Ferry, free_port
 from pki import DAY, Pki
 from servers import EchoServer
 
@@ -88,7 +88,7 @@ class Site:
             context.load_cert_chain(self.shown[who])
         try:
             with (
-                socket.create_connection(("127.0.0.1", self.ports[listener]), 20) as plain,
+                socket.create_connection(("127.0.0.1", self.ports[listener]), PATIENCE) as plain,
                 context.wrap_socket(plain, server_hostname="front.example") as sock,
             ):
                 return sock.recv(5).decode()

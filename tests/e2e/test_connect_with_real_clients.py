@@ -23,7 +23,7 @@ import pytest
 import websockets.client
 import websockets.sync.client
 import websockets.sync.server
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import Authority, TlsServer
 from talk import Talk, basic
 from websockets.uri import parse_uri
@@ -89,7 +89,7 @@ def site(
 
 
 def curl(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return programs.run("curl", "-sS", "--max-time", "20", "--noproxy", "", "--cacert", site.authority.file, *arguments)
+    return programs.run("curl", "-sS", "--max-time", "60", "--noproxy", "", "--cacert", site.authority.file, *arguments)
 
 
 # curl
@@ -202,7 +202,7 @@ def test_wget_https_and_http(site: Site, tmp_path: Path) -> None:
 def test_pythons_own_client(site: Site) -> None:
     (site.folder / "page").write_text("a page\n")
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", site.asks, timeout=20, context=site.authority.client_context()
+        "127.0.0.1", site.asks, timeout=PATIENCE, context=site.authority.client_context()
     )
     field, _, value = basic(USER, PASSWORD).partition(": ")
     connection.set_tunnel("localhost", site.server.port, {field: value})
@@ -210,7 +210,7 @@ def test_pythons_own_client(site: Site) -> None:
     assert connection.getresponse().read() == b"origin\n"
     connection.close()
     proxy = urllib.request.ProxyHandler({"http": f"http://{IN_URL}@127.0.0.1:{site.asks}"})
-    with urllib.request.build_opener(proxy).open(f"{site.files()}/page", timeout=20) as page:
+    with urllib.request.build_opener(proxy).open(f"{site.files()}/page", timeout=PATIENCE) as page:
         assert page.read() == b"a page\n"
 
 
@@ -261,7 +261,7 @@ def web_socket(site: Site) -> str:
 
 def test_a_websocket_through_connect(site: Site, web_socket: str) -> None:
     proxy = f"http://{IN_URL}@127.0.0.1:{site.asks}"
-    with websockets.sync.client.connect(f"ws://{web_socket}/", proxy=proxy, open_timeout=20) as connection:
+    with websockets.sync.client.connect(f"ws://{web_socket}/", proxy=proxy, open_timeout=PATIENCE) as connection:
         for message in ("hello", b"\x00\xff" * 40_000):
             connection.send(message)
             assert connection.recv(20) == message
@@ -356,7 +356,7 @@ def test_stunnel_gives_up_at_once_when_it_is_refused(site: Site, tmp_path: Path)
         f"protocolUsername = {USER}\nprotocolPassword = {PASSWORD}",
     )
     site.end.callback(client.stop)
-    with socket.create_connection(("127.0.0.1", client.port), 20) as sock, suppress(ConnectionResetError):
+    with socket.create_connection(("127.0.0.1", client.port), PATIENCE) as sock, suppress(ConnectionResetError):
         assert sock.recv(10) == b""
     until(lambda: "CONNECT request rejected" in client.log, "stunnel to say so")
     assert "<- HTTP/1.1 502 Bad Gateway" in client.log

@@ -60,7 +60,7 @@ def curl(authority: Authority, port: int, name: str, source: str = "127.0.0.1") 
         pytest.skip("curl is not installed")
     done = subprocess.run(
         [
-            *("curl", "-sS", "--max-time", "10", "--cacert", authority.file, "--interface", source),
+            *("curl", "-sS", "--max-time", "60", "--cacert", authority.file, "--interface", source),
             *("--resolve", f"{name}:{port}:127.0.0.1", f"https://{name}:{port}/"),
         ],
         capture_output=True,

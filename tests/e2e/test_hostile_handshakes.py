@@ -35,7 +35,7 @@ global: {{workers: 1}}
 listeners:
   web:
     bind: 127.0.0.1:{self.port}
-    tls: {{certificates: {certificate}, handshake_timeout: 10s}}
+    tls: {{certificates: {certificate}, handshake_timeout: 5m}}
     to: echo
 backends:
   echo: {{servers: ["{self.echo.address}"]}}

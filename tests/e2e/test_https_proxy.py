@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from ferry import Ferry, free_port
+from ferry import PATIENCE, Ferry, free_port
 from origin import Origin
 from servers import Authority, TlsServer
 
@@ -49,9 +49,9 @@ http_access allow known
             self.ferry = run(native)
 
     def curl(self, url: str, *options: str, ca: str = "") -> subprocess.CompletedProcess[str]:
-        command = ["curl", "-sS", "--max-time", "20", "--proxy", f"https://localhost:{self.port}"]
+        command = ["curl", "-sS", "--max-time", "60", "--proxy", f"https://localhost:{self.port}"]
         command += ["--proxy-cacert", ca or self.ca, "--cacert", self.server_ca, *options, url]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     def close(self) -> None:
         self.origin.close()

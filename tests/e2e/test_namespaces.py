@@ -32,7 +32,7 @@ def isolated() -> Iterator[str]:
 
 TALK = """
 import socket, sys
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10) as sock:
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60) as sock:
     sock.sendall(b"x" * 300_000)
     sock.shutdown(socket.SHUT_WR)
     got = 0

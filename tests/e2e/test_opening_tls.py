@@ -17,7 +17,7 @@ import trustme
 import websockets.sync.client
 import websockets.sync.server
 from cryptography import x509
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import Authority
 from talk import Talk
 
@@ -48,7 +48,7 @@ class Origin:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.socket.accept()
-                connection.settimeout(20)
+                connection.settimeout(PATIENCE)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:

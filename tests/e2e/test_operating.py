@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import EchoServer
 
 
 def ask(path: Path, command: str) -> str:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         sock.connect(str(path))
         sock.sendall(command.encode() + b"\n")
         answer = b""
@@ -74,14 +74,14 @@ def test_a_disabled_server_gets_nothing_new(farm: tuple[Ferry, int, Path, list[E
     until(lambda: ferry.server("one")["status"] == "MAINT", "it to be shown")
     before = servers[0].connections
     for _ in range(6):
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             assert talk(sock)
     assert "is going DOWN for maintenance" in ferry.log
     assert ask(api, "enable server b/one").strip() == ""
     until(lambda: ferry.server("one")["status"].startswith("UP"), "it to be back")
     through = servers[0].connections - before
     for _ in range(6):
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             assert talk(sock)
     assert servers[0].connections - before > through
     assert "b,one," in ask(api, "show stat")
@@ -102,7 +102,7 @@ listen l
         "haproxy.cfg",
     )
     for command, answer in (("show stat", "l,FRONTEND,"), ("disable server l/s", "Permission denied")):
-        with socket.create_connection((host, runtime), 10) as sock:
+        with socket.create_connection((host, runtime), PATIENCE) as sock:
             sock.sendall(command.encode() + b"\n")
             assert answer in sock.makefile().read()
 
@@ -123,8 +123,8 @@ listeners: {{l: {{bind: "unix@{tmp_path}/l", servers: "127.0.0.1:9"}}}}
 def test_sessions_are_listed_and_can_be_ended(farm: tuple[Ferry, int, Path, list[EchoServer]]) -> None:
     ferry, port, api, _ = farm
     with (
-        socket.create_connection(("127.0.0.1", port), 10) as sock,
-        socket.create_connection(("127.0.0.1", port), 10) as o,
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as sock,
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as o,
     ):
         assert talk(sock)
         assert talk(o)
@@ -141,7 +141,7 @@ def test_sessions_are_listed_and_can_be_ended(farm: tuple[Ferry, int, Path, list
 
 def test_metrics_and_health_answer(farm: tuple[Ferry, int, Path, list[EchoServer]]) -> None:
     ferry, port, _, servers = farm
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         assert talk(sock)
     until(lambda: ferry.listener("f")["counts"]["bytes_out"] == 1, "the byte to be counted")
     stats = ferry.listener("stats")["addresses"][0]
@@ -174,7 +174,7 @@ def test_a_name_is_resolved_and_the_address_that_answers_is_used(
         prefix=["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)],
     )
     until(lambda: len(ferry.status()["backends"][0]["servers"][0]["state"]["addresses"]) == 2, "the name")
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         assert talk(sock)
     assert ferry.line()["retries"] == 0, "the second address was tried within the same attempt"
 
@@ -187,7 +187,7 @@ def test_an_unresolvable_name_is_no_reason_not_to_start(
         f"listeners:\n  web:\n    bind: 127.0.0.1:{port}\n"
         f"    backend: {{balance: first, servers: ['nowhere.invalid:1', '{server.address}'], retries: 1}}\n"
     )
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         assert talk(sock)
     until(lambda: "nowhere.invalid" in ferry.log, "the log to name it")
 
@@ -203,7 +203,7 @@ def test_silence_is_cut_and_the_log_says_whose(
         f"listeners:\n  web:\n    bind: 127.0.0.1:{port}\n{listener}"
         f"    backend: {{servers: ['{server.address}'], server_timeout: 20s{backend}}}\n"
     )
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         assert talk(sock)
         assert sock.recv(1) == b""
     line = ferry.line()
@@ -218,7 +218,7 @@ def test_half_closed_tunnels_have_their_own_limit(run_ferry: Callable[..., Ferry
             f"listeners:\n  web:\n    bind: 127.0.0.1:{port}\n    client_timeout: 20s\n    client_fin_timeout: 300ms\n"
             f"    servers: ['127.0.0.1:{server.getsockname()[1]}']\n"
         )
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             connection, _ = server.accept()
             with connection:
                 sock.sendall(b"last")
@@ -234,5 +234,5 @@ def test_a_server_that_speaks_first_is_heard_at_once(
 ) -> None:
     server, port = echo(greeting=b"220 ready\r\n"), free_port()
     run_ferry(f"listeners:\n  web:\n    bind: 127.0.0.1:{port}\n    servers: ['{server.address}']\n")
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         assert sock.recv(100) == b"220 ready\r\n"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from origin import Origin
 from servers import EchoServer
 from talk import Answer, Talk
@@ -64,7 +64,7 @@ def send(
 def listener() -> Iterator[socket.socket]:
     """For tests that are the server themselves."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         yield sock
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from pki import Pki
 from servers import EchoServer
 from talk import Talk
@@ -165,7 +165,7 @@ def test_after_a_reload_there_are_those_of_the_new_plan_and_none_while_it_drains
         until(lambda: len(site.echo.open) == 1, "nothing to be held ready")
         talk.send(b"still")
         assert talk.exactly(5) == b"still"
-    assert site.ferry.process.wait(20) == 0
+    assert site.ferry.process.wait(PATIENCE) == 0
 
 
 def test_a_server_in_maintenance_is_left_alone(
@@ -260,7 +260,7 @@ backends:
         context.set_alpn_protocols(["h2"])
         data = bytes(range(256)) * 1000
         with (
-            socket.create_connection(("127.0.0.1", port), 20) as plain,
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="front.example") as tls,
         ):
             sender = threading.Thread(target=tls.sendall, args=(data,))

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from programs import Peer, nginx, program, run, tinyproxy
 from servers import Authority, EchoServer
 from talk import Talk
@@ -129,7 +129,7 @@ def test_what_haproxy_tells_of_its_clients_tls(
     try:
         for host, let_in in (("www.example.org", True), ("other.example.org", False)):
             with (
-                socket.create_connection(("127.0.0.1", peer.port), 20) as sock,
+                socket.create_connection(("127.0.0.1", peer.port), PATIENCE) as sock,
                 authority.client_context().wrap_socket(sock, server_hostname=host) as client,
             ):
                 client.sendall(b"hello")
@@ -392,7 +392,7 @@ def test_servers_are_told_of_the_tls_that_ends_here(
     mine.write_bytes(shown.private_key_and_cert_chain_pem.bytes())
     port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(20)
+        server.settimeout(PATIENCE)
         run_ferry(f"""
 listeners:
   web:
@@ -406,13 +406,13 @@ listeners:
         context = authority.client_context()
         context.load_cert_chain(mine)
         context.set_alpn_protocols(["h2", "http/1.1"])
-        with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             sock.sendall(pp.v1(FROM, TO))
             with context.wrap_socket(sock, server_hostname="www.example.org") as client:
                 client.sendall(b"within")
                 connection, _ = server.accept()
                 with connection:
-                    connection.settimeout(20)
+                    connection.settimeout(PATIENCE)
                     data = b""
                     while (found := pp.parse(data)) is None or len(data) < found[1] + 6:
                         data += connection.recv(4096)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import EchoServer
 
 
@@ -33,11 +33,11 @@ def test_live_tunnels_stay_and_new_connections_follow_the_new_plan(
     old, new, port = echo(), echo(), free_port()
     ferry = run_ferry(configuration(port, old))
     workers = ferry.workers()
-    with socket.create_connection(("127.0.0.1", port), 10) as before:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as before:
         assert talk(before, b"one") == b"one"
         ferry.file.write_text(configuration(port, new))
         assert ferry.client.reload()["ok"] is True
-        with socket.create_connection(("127.0.0.1", port), 10) as after:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as after:
             assert talk(after, b"two") == b"two"
             assert (old.connections, new.connections) == (1, 1)
             assert talk(before, b"three") == b"three", "the old tunnel lives on"
@@ -55,7 +55,7 @@ def test_a_bad_configuration_changes_nothing_and_says_why(
     answer = ferry.client.reload()
     assert answer["ok"] is False
     assert any("nonsense" in message and ":5:1" in message for message in answer["messages"]), answer
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         assert talk(sock, b"still there") == b"still there"
 
 
@@ -101,7 +101,7 @@ def test_no_connection_is_lost_while_reloading_under_load(
     def load() -> None:
         while not done.is_set():
             try:
-                with socket.create_connection(("127.0.0.1", port), 10) as sock:
+                with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
                     assert talk(sock, b"x" * 100) == b"x" * 100
                 count[0] += 1
             except (OSError, AssertionError) as error:
@@ -114,7 +114,7 @@ def test_no_connection_is_lost_while_reloading_under_load(
         assert ferry.client.reload()["ok"] is True
     done.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert not failures, failures[:3]
     assert count[0] > 20
 

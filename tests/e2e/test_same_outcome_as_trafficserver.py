@@ -21,13 +21,12 @@ import trafficserver
 import trustme
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from programs import program
 from trafficserver_cases import SETTINGS, Case, Setting
 
 pytestmark = pytest.mark.xdist_group("same_outcome_as_trafficserver")
 
-PATIENCE = 10.0
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import EchoServer
 
 pytestmark = pytest.mark.twin
@@ -26,7 +26,7 @@ def configuration(port: int, server: EchoServer, listener: str = "", backend: st
 
 def answers(port: int, text: bytes = b"hello") -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             sock.sendall(text)
             return sock.recv(len(text), socket.MSG_WAITALL) == text
     except OSError:
@@ -44,7 +44,7 @@ def test_out_of_descriptors_it_pauses_says_so_and_recovers(
     socks: list[socket.socket] = []
     for _ in range(30):
         with suppress(ConnectionResetError):  # reset so soon that the connecting meets it
-            socks.append(socket.create_connection(("127.0.0.1", port), 10))
+            socks.append(socket.create_connection(("127.0.0.1", port), PATIENCE))
     try:
         until(lambda: "Too many open files" in ferry.log, "the complaint")
         served = 0
@@ -66,7 +66,7 @@ def test_a_listener_at_its_limit_lets_the_rest_wait(
 ) -> None:
     server, port = echo(), free_port()
     ferry = run_ferry(configuration(port, server, listener="    max_connections: 3\n"))
-    socks = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(5)]
+    socks = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(5)]
     try:
         until(lambda: ferry.listener("web")["counts"]["sessions_now"] == 3, "three to be accepted")
         for sock in socks:
@@ -87,10 +87,10 @@ def test_a_server_at_its_limit_lets_the_rest_queue(
 ) -> None:
     server, port = echo(), free_port()
     ferry = run_ferry(configuration(port, server, backend=", max_connections: 1"))
-    with socket.create_connection(("127.0.0.1", port), 10) as first:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as first:
         first.sendall(b"1")
         assert first.recv(1) == b"1"
-        with socket.create_connection(("127.0.0.1", port), 10) as second:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as second:
             second.sendall(b"2")
             until(lambda: ferry.status()["backends"][0]["counts"]["queue_now"] == 1, "the second to queue")
             first.close()
@@ -103,10 +103,10 @@ def test_a_place_in_the_queue_has_its_time(run_ferry: Callable[..., Ferry], echo
     server, port = echo(), free_port()
     text = configuration(port, server, backend=", max_connections: 1") + "      queue_timeout: 200ms\n"
     ferry = run_ferry(text)
-    with socket.create_connection(("127.0.0.1", port), 10) as first:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as first:
         first.sendall(b"1")
         assert first.recv(1) == b"1"
-        with socket.create_connection(("127.0.0.1", port), 10) as second, pytest.raises(ConnectionResetError):
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as second, pytest.raises(ConnectionResetError):
             second.recv(1)
     assert ferry.line(lambda line: line["code"] == "sQ")["how"] == "timeout"
 

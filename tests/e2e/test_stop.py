@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from origin import Origin
 from servers import EchoServer
 from talk import Talk
@@ -24,7 +24,7 @@ def test_term_stops_at_once_and_leaves_nothing(
     server, port = echo(), free_port()
     ferry = run_ferry(configuration(port, server))
     workers = ferry.workers()
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         assert ferry.stop() == 0
@@ -41,7 +41,7 @@ def test_drain_lets_what_is_open_end(
 ) -> None:
     server, port = echo(), free_port()
     ferry = run_ferry(configuration(port, server))
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         sock.sendall(b"before")
         assert sock.recv(10) == b"before"
         if how == "signal":
@@ -57,18 +57,18 @@ def test_drain_lets_what_is_open_end(
         sock.sendall(b"after")
         assert sock.recv(10) == b"after"
         assert ferry.process.poll() is None
-    assert ferry.process.wait(10) == 0
+    assert ferry.process.wait(PATIENCE) == 0
     assert (ferry.line()["code"], ferry.line()["ended_by"]) == ("--", "client")
 
 
 def test_a_drain_has_a_limit(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
     server, port = echo(), free_port()
     ferry = run_ferry(configuration(port, server, "global: {drain_timeout: 300ms}\n"))
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         ferry.client.drain()
-        assert ferry.process.wait(10) == 0
+        assert ferry.process.wait(PATIENCE) == 0
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
     assert "the rest is cut" in ferry.log
@@ -102,7 +102,7 @@ def test_a_drain_of_an_explicit_proxy_waits_for_what_is_under_way_only(run_ferry
         last = busy.answer()
         assert (last.body, last.get("connection")) == (b"1234", "close")
         assert busy.rest() == b""
-    assert ferry.process.wait(10) == 0
+    assert ferry.process.wait(PATIENCE) == 0
     origin.close()
     ends = sorted((line.get("status") or 0, line["code"], line["how"]) for line in ferry.lines())
     assert ends == [(0, "K-", "shutdown"), (200, "--", "fin"), (200, "--", "fin"), *[(503, "K-", "shutdown")] * 2]

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from pki import Pki
 from programs import Peer, nginx, program, run
 from servers import EchoServer
@@ -114,7 +114,7 @@ class Site:
     def client(
         self, listener: str, name: str = "front.example", context: ssl.SSLContext | None = None
     ) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.ports[listener]), 20)
+        plain = socket.create_connection(("127.0.0.1", self.ports[listener]), PATIENCE)
         try:
             return (context or self.context()).wrap_socket(plain, server_hostname=name)
         except BaseException:
@@ -131,7 +131,7 @@ class Site:
     def curl(self, listener: str, *options: str) -> str:
         port = self.ports[listener]
         where = ("--resolve", f"front.example:{port}:127.0.0.1", f"https://front.example:{port}/")
-        done = run("curl", "-sS", "--max-time", "20", "--cacert", self.pki.ca, *options, *where)
+        done = run("curl", "-sS", "--max-time", "60", "--cacert", self.pki.ca, *options, *where)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -247,7 +247,7 @@ def test_20_mb_both_ways(site: Site) -> None:
 def test_the_end_of_one_direction_is_not_that_of_the_other(site: Site) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = site.context().wrap_bio(incoming, outgoing, server_hostname="front.example")
-    with socket.create_connection(("127.0.0.1", site.ports["echo"]), 20) as sock:
+    with socket.create_connection(("127.0.0.1", site.ports["echo"]), PATIENCE) as sock:
 
         def until_done(act: Callable[[], object]) -> object:
             while True:
@@ -288,7 +288,7 @@ def test_a_reset_by_the_server_reaches_the_client(site: Site) -> None:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         server.close()
         with socket.socket(fileno=sock.detach()) as plain:  # the ssl module would take RST for an end
-            plain.settimeout(20)
+            plain.settimeout(PATIENCE)
             with pytest.raises(ConnectionResetError):
                 b"".join(iter(lambda: plain.recv(65536), b""))
 
@@ -297,7 +297,7 @@ def test_a_reset_by_the_server_reaches_the_client(site: Site) -> None:
 
 
 def test_a_plain_client_at_a_tls_port_is_ended(site: Site) -> None:
-    done = run("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{site.ports['web']}/")
+    done = run("curl", "-sS", "--max-time", "60", f"http://127.0.0.1:{site.ports['web']}/")
     assert done.returncode in (52, 56), done.stderr
     if site.ferry.file.name == "ferryman.yaml":
         line = site.ferry.line(lambda line: "HTTP" in (line["reason"] or ""))
@@ -314,6 +314,6 @@ def test_a_client_that_says_nothing_more_after_the_handshake(site: Site) -> None
         sock.sendall(b"ping")
         assert sock.recv(4) == b"ping"
         sock.unwrap()
-    command = [program("curl"), "-sS", "--max-time", "20", "--cacert", site.pki.ca, "-I"]
+    command = [program("curl"), "-sS", "--max-time", "60", "--cacert", site.pki.ca, "-I"]
     where = ["--resolve", f"front.example:{site.ports['web']}:127.0.0.1", f"https://front.example:{site.ports['web']}"]
     assert b"200" in subprocess.run(command + where, capture_output=True, check=True).stdout

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ferry import Ferry, until
+from ferry import PATIENCE, Ferry, until
 from namespaces import CLIENT, ROUTER, SITE, Network, demand
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "transparent.md"
@@ -81,7 +81,7 @@ def talk(network: Network, listening: socket.socket, host: str, port: int) -> tu
         near = client.getpeername()[0]
         accepted, peer = listening.accept()
         with accepted:
-            accepted.settimeout(10)
+            accepted.settimeout(PATIENCE)
             for size in (5, 100_000):
                 data = b"x" * size
                 client.sendall(data)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from ferry import until
+from ferry import PATIENCE, until
 from programs import program
 
 _LIBRARIES = ("/usr/lib/trafficserver", "/usr/local/lib/trafficserver", "/usr/lib64/trafficserver")
@@ -86,5 +86,5 @@ class TrafficServer:
     def close(self) -> None:
         """End it; it has nothing to save."""
         self.process.kill()
-        self.process.wait(5)
+        self.process.wait(PATIENCE)
         shutil.rmtree(self._place, ignore_errors=True)
