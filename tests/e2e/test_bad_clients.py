@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import Authority, EchoServer, TlsServer
 
 pytestmark = pytest.mark.twin
@@ -19,24 +19,20 @@ RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER on, 0 seconds
 
 
 class Site:
-    """A listener that routes by SNI: known names to a TLS server, the rest to an echo server."""
+    """A listener that routes by SNI: known names to a TLS server, the rest to an echo server; and one in a hurry."""
 
     def __init__(self, start: Callable[..., Ferry], authority: Authority, stack: ExitStack) -> None:
         server, other = TlsServer("api", authority, ("api.example.org",)), EchoServer()
         stack.callback(server.close)
         stack.callback(other.close)
-        self.authority, self.port = authority, free_port()
+        self.authority, self.ports = authority, {name: free_port() for name in ("web", "hasty")}
+        routed = "routes: [{when: {sni: api.example.org}, to: api}], to: other"
         self.ferry = start(
             f"""
 global: {{workers: 1}}
 listeners:
-  web:
-    bind: 127.0.0.1:{self.port}
-    inspect_timeout: 1s
-    client_timeout: 20s
-    routes:
-      - {{when: {{sni: api.example.org}}, to: api}}
-    to: other
+  web: {{bind: "127.0.0.1:{self.ports["web"]}", inspect_timeout: 5m, client_timeout: 5m, {routed}}}
+  hasty: {{bind: "127.0.0.1:{self.ports["hasty"]}", inspect_timeout: 300ms, client_timeout: 5m, {routed}}}
 backends:
   api: {{servers: ["{server.address}"]}}
   other: {{servers: ["{other.address}"]}}
@@ -45,20 +41,19 @@ backends:
         self.begin()
 
     def begin(self) -> None:
-        """Lines and numbers count from here on."""
-        self._lines = len(self.ferry.lines())
+        """Numbers count from here on."""
         self._bad_hellos = 0
         self._bad_hellos = self.bad_hellos()
 
-    def line(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        new = slice(self._lines, None)
-        return until(lambda: next((line for line in self.ferry.lines()[new] if matches(line)), None), "a log line")
+    def line(self, client: str) -> dict[str, Any]:
+        """That of one client, by its address."""
+        return self.ferry.line(lambda line: line["client"] == client)
 
     def bad_hellos(self) -> int:
-        return int(self.ferry.listener("web")["counts"]["bad_hellos"]) - self._bad_hellos
+        return int(self.ferry.listener("hasty")["counts"]["bad_hellos"]) - self._bad_hellos
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), 10)
+    def connect(self, listener: str = "web") -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.ports[listener]), PATIENCE)
 
     def works(self) -> bool:
         context = self.authority.client_context()
@@ -67,7 +62,13 @@ backends:
             return b"200" in sock.recv(4096)
 
     def settle(self) -> None:
-        until(lambda: self.ferry.listener("web")["counts"]["sessions_now"] == 0, "all connections to end")
+        for name in self.ports:
+            until(lambda name=name: not self.ferry.listener(name)["counts"]["sessions_now"], "all to end")  # type: ignore[misc]
+
+
+def address(sock: socket.socket) -> str:
+    """As the log has it."""
+    return f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 @pytest.fixture(scope="module")
@@ -101,29 +102,32 @@ def test_random_bytes_go_to_the_default_untouched(site: Site) -> None:
     for seed in range(10):
         data = random.Random(seed).randbytes(3000)
         with site.connect() as sock:
+            client = address(sock)
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
             received = b""
             while chunk := sock.recv(65536):
                 received += chunk
         assert received == data
-    line = site.line(lambda line: line["backend"] == "other")
-    assert line["bytes"] == {"in": 3000, "out": 3000}
+    line = site.line(client)
+    assert (line["backend"], line["bytes"]) == ("other", {"in": 3000, "out": 3000})
 
 
 def test_a_hello_in_single_bytes_is_still_routed_by_its_name(site: Site) -> None:
     data = hello()
     with site.connect() as sock:
+        client = address(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for index in range(len(data)):
             sock.sendall(data[index : index + 1])
         assert sock.recv(1) == b"\x16", "the server's answer"
-    site.line(lambda line: line["backend"] == "api" and line["sni"] == "api.example.org")
+    line = site.line(client)
+    assert (line["backend"], line["sni"]) == ("api", "api.example.org")
 
 
 def test_a_hello_that_is_never_finished_is_decided_when_time_is_up(site: Site) -> None:
     data = hello()[:100]
-    with site.connect() as sock:
+    with site.connect("hasty") as sock:
         sock.sendall(data)
         assert sock.recv(1000) == data, "what was looked at reaches the default backend"
     assert site.bad_hellos() >= 1
@@ -140,25 +144,29 @@ def test_a_hello_of_more_than_16_kib_is_no_reason_to_wait(site: Site) -> None:
 
 
 def test_a_client_that_says_nothing_reaches_the_default_after_the_wait(site: Site) -> None:
-    with site.connect() as sock:
+    with site.connect("hasty") as sock:
         until(lambda: site.bad_hellos() == 1, "the wait to end")
         sock.sendall(b"late")
         assert sock.recv(10) == b"late"
 
 
 def test_a_client_that_connects_and_goes_is_logged_with_the_reason(site: Site) -> None:
-    site.connect().close()
-    line = site.line(lambda line: line["code"] == "CR")
-    assert (line["how"], line["reason"]) == ("fin", "client: closed without having sent anything")
+    with site.connect() as sock:
+        client = address(sock)
+    line = site.line(client)
+    assert (line["code"], line["how"]) == ("CR", "fin")
+    assert line["reason"] == "client: closed without having sent anything"
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100, "all"])
 def test_a_reset_while_the_hello_is_awaited(site: Site, sent: int | str) -> None:
     data = hello()
     with site.connect() as sock:
+        client = address(sock)
         sock.sendall(data if sent == "all" else data[: int(sent)])
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    line = site.line(lambda line: line["how"] == "rst")
+    line = site.line(client)
+    assert line["how"] == "rst"
     assert line["code"] in ("CR", "CC", "CD")
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import EchoServer
 
 pytestmark = pytest.mark.twin
@@ -31,20 +31,20 @@ class Site:
             "first": f"servers: ['{nobody}', '{self.echo.address}'], retries: 1, balance: first",
             "source": f"servers: ['{nobody}', '{self.echo.address}'], retries: 1, balance: source",
             "full": f"servers: ['{full}'], retries: 0, connect_timeout: 300ms",
-            "patient": f"servers: ['{full}'], retries: 0, connect_timeout: 20s",
+            "patient": f"servers: ['{full}'], retries: 0, connect_timeout: 5m",
             "silent": f"servers: ['{self.echo.address}'], server_timeout: 300ms",
             "breaking": f"servers: ['{breaking}']",
             "checked": f"servers: ['{nobody}'], check: {{interval: 50ms, fall: 1}}",
         }
         self.ports = {name: free_port() for name in backends}
         listeners = "".join(
-            f"  {name}: {{bind: '127.0.0.1:{port}', client_timeout: 20s, backend: {{{backends[name]}}}}}\n"
+            f"  {name}: {{bind: '127.0.0.1:{port}', client_timeout: 5m, backend: {{{backends[name]}}}}}\n"
             for name, port in self.ports.items()
         )
         self.ferry = start(f"listeners:\n{listeners}")
 
     def connect(self, listener: str, source: str = "127.0.0.1") -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.ports[listener]), 10, (source, 0))
+        return socket.create_connection(("127.0.0.1", self.ports[listener]), PATIENCE, (source, 0))
 
     def outcome(self, listener: str) -> str:
         """How a client that only connects is ended. A reset may be so quick that it meets the connecting already."""
@@ -158,6 +158,11 @@ def test_without_any_server_the_client_is_refused_at_once(site: Site) -> None:
         return str(backend["servers"][0]["status"])
 
     until(lambda: state() == "DOWN", "the check to fail")
-    assert site.outcome("checked") == "rst"
-    assert "no server available" in site.line("checked")["reason"]
     assert "has no server available!" in site.ferry.log
+
+    def refused() -> bool:
+        """Workers are told of it a moment later."""
+        assert site.outcome("checked") == "rst"
+        return any("no server available" in line["reason"] for line in site.lines("checked"))
+
+    until(refused, "the reason in the log")

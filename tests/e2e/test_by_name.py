@@ -27,7 +27,7 @@ def config(port: int, destination: str, more: str = "") -> str:
     return f"""
 global: {{workers: 1}}
 listeners:
-  web: {{bind: "127.0.0.1:{port}", to: by-name, inspect_timeout: 1s}}
+  web: {{bind: "127.0.0.1:{port}", to: by-name, inspect_timeout: 5m}}
 backends:
   by-name:
     destination: {destination}
@@ -109,7 +109,7 @@ class Site:
     def __init__(self, start: Callable[..., Ferry]) -> None:
         self.ports = {name: free_port() for name in DESTINATIONS}
         listeners = "".join(
-            f"  {name}: {{bind: '127.0.0.1:{port}', to: {name}, inspect_timeout: 1s}}\n"
+            f"  {name}: {{bind: '127.0.0.1:{port}', to: {name}, inspect_timeout: 5m}}\n"
             for name, port in self.ports.items()
         )
         backends = "".join(f"  {name}: {{destination: {to}}}\n" for name, to in DESTINATIONS.items())

@@ -10,11 +10,11 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import programs
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import Authority, TlsServer
 from talk import Talk
 
@@ -44,27 +44,21 @@ class Tap:
             threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client: socket.socket) -> None:
-        data = {"up": b"", "down": b""}
-        with client, socket.create_connection(("127.0.0.1", self._to), 20) as server:
-            sides = {client: ("up", server), server: ("down", client)}
-            while sides:
-                for side in select.select(list(sides), [], [], 20)[0]:
-                    direction, other = sides[side]
-                    try:
+        with client, socket.create_connection(("127.0.0.1", self._to), PATIENCE) as server:
+            kept, other = {client: b"", server: b""}, {client: server, server: client}
+            speaking = {client, server}
+            while speaking:
+                for side in select.select(list(speaking), [], [])[0]:
+                    chunk = b""
+                    with suppress(ConnectionResetError):
                         chunk = side.recv(65536)
-                    except ConnectionResetError:
-                        chunk = b""
-                    data[direction] += chunk
-                    if chunk:
-                        other.sendall(chunk)
-                    else:
-                        del sides[side]
-                        try:
-                            other.shutdown(socket.SHUT_WR)
-                        except OSError:  # it is gone as well
-                            sides = {}
-        self.down.append(data["down"])
-        self.up.append(data["up"])
+                    kept[side] += chunk
+                    if not chunk:
+                        speaking.remove(side)
+                    with suppress(OSError):  # it is gone; what this side says is kept all the same
+                        other[side].sendall(chunk) if chunk else other[side].shutdown(socket.SHUT_WR)
+            self.down.append(kept[server])
+            self.up.append(kept[client])
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -155,7 +149,7 @@ def test_openssl_sees_the_servers_own_certificate(site: Site, authority: Authori
     ]
     command += ["-servername", NAME, "-CAfile", authority.file, "-verify_return_error", "-ign_eof"]
     request = "GET / HTTP/1.0\r\n\r\n"
-    done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert "Verification: OK" in done.stdout, done.stderr
     found = re.search(r"-----BEGIN.*?-----END CERTIFICATE-----", done.stdout, re.DOTALL)
     assert found is not None
@@ -167,7 +161,7 @@ def test_openssl_sees_the_servers_own_certificate(site: Site, authority: Authori
 def test_curl_verifies_the_servers_own_certificate(site: Site, authority: Authority) -> None:
     proxy = f"http://127.0.0.1:{site.front.port}"
     done = programs.run(
-        *("curl", "-sS", "--max-time", "20", "-x", proxy, "--cacert", authority.file, "-w", "%{certs}"),
+        *("curl", "-sS", "--max-time", "60", "-x", proxy, "--cacert", authority.file, "-w", "%{certs}"),
         *("--connect-to", f"{NAME}:443:{site.target}", f"https://{NAME}/"),
     )
     assert done.stdout.startswith("origin\n"), done.stderr

@@ -193,12 +193,12 @@ def test_servers_of_a_backend(site: Site) -> None:
     ],
 )
 def test_a_proxy_that_is_not_who_it_should_be_gets_no_request(site: Site, way: str, error: str, why: str) -> None:
-    before = site.echo.connections
+    before = site.echo.heard()
     answer = site.refusal(way)
     assert (answer.status, answer.error) == (502, error), answer
     assert why in answer.body.decode()
     assert "received-status" not in answer.get("proxy-status"), "it was not asked"
-    assert site.echo.connections == before
+    assert site.echo.heard() == before
     line = site.ferry.line(lambda line: line["listener"] == way)
     assert (line["error"], line["ended_by"]) == (error, "server")
     assert line["reason"] in answer.body.decode()

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 
 import pytest
-from ferry import Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port, until
 from servers import Authority, EchoServer, TlsServer
 
 DEFAULTS = """
@@ -18,8 +18,8 @@ defaults
     mode tcp
     log global
     timeout connect 5s
-    timeout client 20s
-    timeout server 20s
+    timeout client 5m
+    timeout server 5m
 """
 
 
@@ -29,7 +29,7 @@ def answer(authority: Authority, port: int, name: str | None) -> str:
     context.check_hostname = False
     try:
         with (
-            socket.create_connection(("127.0.0.1", port), 10) as raw,
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as raw,
             context.wrap_socket(raw, server_hostname=name) as sock,
         ):
             sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -53,7 +53,7 @@ def test_names_lead_where_the_acls_say(
         f"""{DEFAULTS}
 frontend f
     bind 127.0.0.1:{port}
-    tcp-request inspect-delay 5s
+    tcp-request inspect-delay 1m
     tcp-request content reject if {{ req.ssl_sni -m beg forbidden. }}
     tcp-request content accept if {{ req.ssl_hello_type 1 }}
     acl is_exact req.ssl_sni -i api.example.org www.example.org
@@ -96,9 +96,9 @@ backend b
 """,
         "haproxy.cfg",
     )
-    with socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.9", 0)) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE, ("127.0.0.9", 0)) as sock:
         assert sock.recv(1) == b""
-    with socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.8", 0)) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE, ("127.0.0.8", 0)) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
     assert ferry.listener("f")["counts"]["denied_connection"] == 1
@@ -120,7 +120,7 @@ listen pair
         "haproxy.cfg",
     )
     for _ in range(8):
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             sock.sendall(b"x")
             assert sock.recv(1) == b"x"
     assert (one.connections, two.connections) == (2, 6)
@@ -152,7 +152,7 @@ backend other
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     hello = outgoing.read()
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(hello[:20])
         until(lambda: ferry.listener("f")["counts"]["sessions_now"] == 1, "the first piece to be there")
@@ -175,6 +175,6 @@ backend b
 """,
         "haproxy.cfg",
     )
-    with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
         sock.sendall(b"same port")
         assert sock.recv(20) == b"same port"
