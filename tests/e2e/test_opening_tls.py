@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -89,26 +90,66 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> trustme.CA:
     return trustme.CA(organization_name="Operator")
 
 
-Start = Callable[..., tuple[Ferry, int]]
+BAD = "{server_name: bad.example.test}"
+LISTENERS = {
+    "bump": {},
+    "hurried": {"more": "head_timeout: 2s"},
+    "refuse": {"bump": "untrusted: refuse"},
+    "refuse_names": {"bump": "untrusted: refuse"},
+    "spare": {
+        "tls": "{action: peek, when: {step: 1}}, {action: splice, when: {sni: '*.apps.example.test'}}, {action: bump}"
+    },
+    "terminate": {
+        "tls": "{action: peek, when: {step: 1}}, {action: terminate, when: {sni: api.example.test}}, {action: splice}"
+    },
+    "match": {"tls": "{action: splice}", "more": "match_sni: true"},
+    "peek": {"tls": f"{{action: terminate, when: {BAD}}}, {{action: peek}}"},
+    "stare": {"tls": f"{{action: terminate, when: {BAD}}}, {{action: stare}}"},
+    "respond": {"more": "on_unknown_protocol: respond"},
+    "end": {"more": "on_unknown_protocol: terminate"},
+    "learn": {"bump": "learn: {failures: 2, time: 1h}"},
+    "learn_fast": {"bump": "learn: {failures: 1, time: 1h}"},
+}
+"""By name: `tls` rules, further words of `bump`, and of `connect`."""
 
 
-@pytest.fixture
-def proxy(run_ferry: Callable[..., Ferry], operator: trustme.CA, authority: Authority, tmp_path: Path) -> Start:
-    """ferryman with `tls` rules and further lines of `connect`, and its port."""
-    operator.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    operator.private_key_pem.write_to_path(str(tmp_path / "ca.key"))
+class Proxy:
+    """ferryman with all these listeners."""
 
-    def start(tls: str = "[bump]", bump: str = "", more: str = "") -> tuple[Ferry, int]:
-        port = free_port()
-        rules = tls if tls != "[bump]" else "[{action: bump}]"
-        ferry = run_ferry(
-            f"listeners:\n  out:\n    bind: 127.0.0.1:{port}\n    connect:\n      egress_allow: [127.0.0.1]\n"
-            f"      tls: {rules}\n      bump: {{ca: '{tmp_path}/ca.pem', key: '{tmp_path}/ca.key', "
-            f"server_ca: '{authority.file}'{bump}}}\n{more}"
+    def __init__(self, run: Callable[..., Ferry], operator: trustme.CA, authority: Authority, folder: Path) -> None:
+        operator.cert_pem.write_to_path(str(folder / "ca.pem"))
+        operator.private_key_pem.write_to_path(str(folder / "ca.key"))
+        self.ports = {name: free_port() for name in LISTENERS}
+        ca = f"ca: '{folder}/ca.pem', key: '{folder}/ca.key', server_ca: '{authority.file}'"
+        listeners = "".join(
+            f"""
+  {name}:
+    bind: 127.0.0.1:{self.ports[name]}
+    connect:
+      egress_allow: [127.0.0.1]
+      tls: [{words.get("tls", "{action: bump}")}]
+      bump: {{{ca}, {words.get("bump", "")}}}
+      {words.get("more", "")}"""
+            for name, words in LISTENERS.items()
         )
-        return ferry, port
+        self.ferry = run(f"listeners:{listeners}\n")
 
-    return start
+    def lines(self, listener: str) -> list[dict[str, Any]]:
+        return [line for line in self.ferry.lines() if line["listener"] == listener]
+
+    def line(self, listener: str, field: str, value: str) -> dict[str, Any]:
+        """The first of a listener in whose field this is."""
+        return self.ferry.line(lambda line: line["listener"] == listener and value in str(line[field]))
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    run_shared_ferry: Callable[..., Ferry],
+    operator: trustme.CA,
+    authority: Authority,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Proxy:
+    return Proxy(run_shared_ferry, operator, authority, tmp_path_factory.mktemp("authority"))
 
 
 def through(
@@ -136,16 +177,13 @@ def issuer(certificate: x509.Certificate) -> str:
     return certificate.issuer.rfc4514_string()
 
 
-def last_line(ferry: Ferry) -> dict[str, object]:
-    return until(ferry.lines, "a log line")[-1]
-
-
 def test_the_client_sees_a_certificate_of_the_operator_that_resembles_the_servers(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA
 ) -> None:
-    ferry, port = proxy()
+    port = proxy.ports["bump"]
     server = origin()
     with through(port, server.port, operator) as tls:
+        client = f"127.0.0.1:{tls.getsockname()[1]}"
         certificate = shown(tls)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.DNSName) == [NAME, "*.apps.example.test"]
@@ -158,13 +196,13 @@ def test_the_client_sees_a_certificate_of_the_operator_that_resembles_the_server
             got += tls.recv(65536)
         assert got == b"x" * 300_000
     assert server.names == [NAME], "the server is asked for the name that the client asked for"
-    line = until(lambda: last_line(ferry), "the line")
+    line = proxy.line("bump", "client", client)
     assert (line["tls"], line["sni"], line["code"]) == ("bump", NAME, "--")
     assert line["bytes"] == {"in": 300_005, "out": 300_005}, "bytes of the application"
 
 
-def test_alpn_is_what_the_server_chose(proxy: Start, origin: Callable[..., Origin], operator: trustme.CA) -> None:
-    _, port = proxy()
+def test_alpn_is_what_the_server_chose(proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA) -> None:
+    port = proxy.ports["bump"]
     server = origin(None, "x/2", "http/1.1")
     with through(port, server.port, operator, alpn=("http/1.1", "x/2")) as tls:
         assert tls.selected_alpn_protocol() == "x/2", "the server prefers it"
@@ -174,9 +212,9 @@ def test_alpn_is_what_the_server_chose(proxy: Start, origin: Callable[..., Origi
 
 
 def test_what_is_wrong_with_the_server_the_client_sees(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:
-    ferry, port = proxy()
+    port = proxy.ports["bump"]
     expired = origin(authority.ca.issue_cert(NAME, not_before=AGO, not_after=AGO + datetime.timedelta(days=1)))
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
         through(port, expired.port, operator)
@@ -188,13 +226,13 @@ def test_what_is_wrong_with_the_server_the_client_sees(
         through(port, stranger.port, operator)
     with through(port, stranger.port, None) as tls:
         assert "NOT TRUSTED" in issuer(shown(tls)), "whoever goes on all the same is told"
-    assert ferry.process.poll() is None
+    assert proxy.ferry.process.poll() is None
 
 
 def test_a_server_that_shows_another_certificate_when_asked_again_is_not_trusted(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:
-    _, port = proxy()
+    port = proxy.ports["bump"]
     expired = authority.ca.issue_cert(NAME, not_before=AGO, not_after=AGO + datetime.timedelta(days=1))
     server = origin(expired)
     forged = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -212,76 +250,73 @@ def test_a_server_that_shows_another_certificate_when_asked_again_is_not_trusted
     assert len(seen) > 1, "the proxy looked again"
 
 
-def test_silence_is_no_way_around_a_rule(proxy: Start, origin: Callable[..., Origin]) -> None:
-    ferry, port = proxy(more="      head_timeout: 300ms\n")
+def test_silence_is_no_way_around_a_rule(proxy: Proxy, origin: Callable[..., Origin]) -> None:
     server = origin()
-    with Talk(port) as talk:
+    with Talk(proxy.ports["hurried"]) as talk:
         assert talk.connect(f"127.0.0.1:{server.port}").status == 200
         with pytest.raises(ConnectionResetError):
             talk.some()
-    until(lambda: "no complete hello" in ferry.log, "the reason in the log")
+    proxy.line("hurried", "reason", "no complete hello within 2 s")
 
 
 def test_a_server_that_is_not_trusted_can_be_refused(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA
 ) -> None:
-    ferry, port = proxy(bump=", untrusted: refuse")
     stranger = origin(trustme.CA().issue_cert(NAME))
     with pytest.raises(ssl.SSLError, match="handshake failure"):
-        through(port, stranger.port, None)
-    until(lambda: "tls_certificate_error" in ferry.log, "the reason in the log")
+        through(proxy.ports["refuse"], stranger.port, None)
+    proxy.line("refuse", "error", "tls_certificate_error")
 
 
 def test_where_untrusted_servers_are_refused_so_are_those_of_another_name(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:
-    ferry, port = proxy(bump=", untrusted: refuse")
+    port = proxy.ports["refuse_names"]
     with through(port, origin().port, operator) as tls:
         assert "Operator" in issuer(shown(tls))
     for name in ("other.example.test", ""):  # "": the target's own, 127.0.0.1
         with pytest.raises(ssl.SSLError, match="handshake failure"):
             through(port, origin().port, None, name)
-    until(lambda: ferry.log.count("tls_certificate_error") == 2, "the reasons in the log")
+
+    def refused() -> int:
+        return sum(line["error"] == "tls_certificate_error" for line in proxy.lines("refuse_names"))
+
+    until(lambda: refused() == 2, "the reasons in the log")
     with through(port, origin(authority.ca.issue_cert("127.0.0.1")).port, None, "") as tls:
         assert "Operator" in issuer(shown(tls))
 
 
 def test_spliced_names_are_left_alone(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:
-    rules = "[{action: peek, when: {step: 1}}, {action: splice, when: {sni: '*.apps.example.test'}}, {action: bump}]"
-    ferry, port = proxy(rules)
+    port = proxy.ports["spare"]
     server = origin()
     with through(port, server.port, authority.ca, "shop.apps.example.test") as tls:
         own = shown(tls)
         assert "Operator" not in issuer(own), "the server's own certificate"
     with through(port, server.port, operator) as tls:
         assert "Operator" in issuer(shown(tls))
-    until(lambda: '"tls":"splice"' in ferry.log and '"tls":"bump"' in ferry.log, "both in the log")
+    until(lambda: {line["tls"] for line in proxy.lines("spare")} == {"splice", "bump"}, "both in the log")
 
 
-def test_terminate_and_a_name_that_is_not_the_targets(proxy: Start, origin: Callable[..., Origin]) -> None:
-    rules = "[{action: peek, when: {step: 1}}, {action: terminate, when: {sni: api.example.test}}, {action: splice}]"
-    ferry, port = proxy(rules)
+def test_terminate_and_a_name_that_is_not_the_targets(proxy: Proxy, origin: Callable[..., Origin]) -> None:
     server = origin()
     with pytest.raises(ssl.SSLError, match="access denied"):
-        through(port, server.port, None)
+        through(proxy.ports["terminate"], server.port, None)
     assert server.names == [], "the server has not seen a hello"
-    until(lambda: '"tls":"terminate"' in ferry.log, "the line")
-    ferry, port = proxy("[{action: splice}]", more="      match_sni: true\n")
+    proxy.line("terminate", "tls", "terminate")
     with pytest.raises(ssl.SSLError, match="unrecognized name"):
-        through(port, server.port, None)
-    until(lambda: "the hello asks for api.example.test" in ferry.log, "the reason")
+        through(proxy.ports["match"], server.port, None)
+    proxy.line("match", "reason", "the hello asks for api.example.test")
 
 
 def test_the_servers_names_decide_at_step_3(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:
     good = origin(authority.ca.issue_cert(NAME, "good.example.test"), newest=ssl.TLSVersion.TLSv1_2)
     bad = origin(authority.ca.issue_cert(NAME, "bad.example.test"), newest=ssl.TLSVersion.TLSv1_2)
     for look, trusted in (("peek", authority.ca), ("stare", operator)):
-        rules = f"[{{action: terminate, when: {{server_name: bad.example.test}}}}, {{action: {look}}}]"
-        _, port = proxy(rules)
+        port = proxy.ports[look]
         with through(port, good.port, trusted) as tls:
             tls.sendall(b"abc")
             assert tls.recv(10) == b"ABC"
@@ -290,11 +325,11 @@ def test_the_servers_names_decide_at_step_3(
 
 
 def test_what_is_no_tls_goes_through_or_is_refused(
-    proxy: Start, echo: Callable[..., object], operator: trustme.CA
+    proxy: Proxy, echo: Callable[..., object], operator: trustme.CA
 ) -> None:
     server = echo()
     greeter = echo("127.0.0.1", greeting=b"@RSYNCD: 31.0\n")
-    _, port = proxy()
+    port = proxy.ports["bump"]
     with Talk(port) as talk:
         assert talk.connect(f"127.0.0.1:{server.port}").status == 200  # type: ignore[attr-defined]
         talk.send(b"no TLS at all")
@@ -302,13 +337,11 @@ def test_what_is_no_tls_goes_through_or_is_refused(
     with Talk(port) as talk:
         assert talk.connect(f"127.0.0.1:{greeter.port}").status == 200  # type: ignore[attr-defined]
         assert talk.line() == b"@RSYNCD: 31.0\n", "a server that speaks first is not made to wait"
-    _, port = proxy(more="      on_unknown_protocol: respond\n")
-    with Talk(port) as talk:
+    with Talk(proxy.ports["respond"]) as talk:
         assert talk.connect(f"127.0.0.1:{server.port}").status == 200  # type: ignore[attr-defined]
         talk.send(b"no TLS at all")
         assert talk.answer().status == 400
-    _, port = proxy(more="      on_unknown_protocol: terminate\n")
-    with Talk(port) as talk:
+    with Talk(proxy.ports["end"]) as talk:
         assert talk.connect(f"127.0.0.1:{server.port}").status == 200  # type: ignore[attr-defined]
         talk.send(b"no TLS at all")
         with pytest.raises(ConnectionResetError):
@@ -316,17 +349,17 @@ def test_what_is_no_tls_goes_through_or_is_refused(
 
 
 def test_a_client_that_refuses_is_recorded_and_after_a_while_spliced(
-    proxy: Start, origin: Callable[..., Origin], authority: Authority, operator: trustme.CA
+    proxy: Proxy, origin: Callable[..., Origin], authority: Authority, operator: trustme.CA
 ) -> None:
-    ferry, port = proxy(bump=", learn: {failures: 2, time: 1h}")
+    port = proxy.ports["learn"]
     server = origin()
     for _ in range(2):
         with pytest.raises(ssl.SSLCertVerificationError):
             through(port, server.port, authority.ca)  # pins the origin's CA
-    until(lambda: ferry.log.count("unknown ca") >= 2, "both refusals in the log")
+    until(lambda: sum("unknown ca" in str(line) for line in proxy.lines("learn")) == 2, "both refusals in the log")
 
     def learned(*arguments: str) -> str:
-        command = [sys.executable, "-m", "ferryman", "learned", "--control", ferry.control, *arguments]
+        command = [sys.executable, "-m", "ferryman", "learned", "--control", proxy.ferry.control, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     until(lambda: NAME in learned(), "the client to be listed")
@@ -345,28 +378,32 @@ def test_a_client_that_refuses_is_recorded_and_after_a_while_spliced(
 
 
 def test_a_bad_server_does_not_switch_bump_off(
-    proxy: Start, origin: Callable[..., Origin], authority: Authority, operator: trustme.CA
+    proxy: Proxy, origin: Callable[..., Origin], authority: Authority, operator: trustme.CA
 ) -> None:
-    ferry, port = proxy(bump=", learn: {failures: 1, time: 1h}")
+    port = proxy.ports["learn_fast"]
     expired = origin(authority.ca.issue_cert(NAME, not_before=AGO, not_after=AGO + datetime.timedelta(days=1)))
     stranger = origin(trustme.CA().issue_cert(NAME))
     other = origin(authority.ca.issue_cert("other.example.test"))
     for server in (expired, stranger, other):
         with pytest.raises(ssl.SSLCertVerificationError):
             through(port, server.port, operator)
-    until(lambda: ferry.log.count("tls_alert_received") == 3, "the refusals in the log")
+
+    def refusals() -> int:
+        return sum(line["error"] == "tls_alert_received" for line in proxy.lines("learn_fast"))
+
+    until(lambda: refusals() == 3, "the refusals in the log")
     server = origin()
     with through(port, server.port, operator) as tls:
         assert "Operator" in issuer(shown(tls)), "still bumped"
     with pytest.raises(ssl.SSLCertVerificationError):
         through(port, server.port, authority.ca)  # this one refuses the operator's CA
-    until(lambda: "spliced" in ferry.log, "that one to be learned")
+    until(lambda: "learn_fast" in [entry["listener"] for entry in proxy.ferry.client.learned()], "it to be learned")
 
 
 def test_an_upgrade_inside_reaches_the_server_and_the_101_is_a_tunnel(
-    proxy: Start, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
+    proxy: Proxy, origin: Callable[..., Origin], operator: trustme.CA, authority: Authority
 ) -> None:
-    _, port = proxy()
+    port = proxy.ports["bump"]
     server = origin()
     head = b"POST /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
     with through(port, server.port, operator) as tls:
@@ -389,7 +426,7 @@ def test_an_upgrade_inside_reaches_the_server_and_the_101_is_a_tunnel(
         assert talk.connect(f"127.0.0.1:{sockets.socket.getsockname()[1]}").status == 200
         with websockets.sync.client.connect(f"wss://{NAME}/", sock=talk.sock, ssl=trusting) as client:
             client.send("hello")
-            assert client.recv(10) == "olleh"
+            assert client.recv(PATIENCE) == "olleh"
 
 
 def test_an_authority_that_cannot_be_used_is_an_error_with_its_place(
