@@ -422,6 +422,7 @@ class Listener:
     client_timeout: float | None = None
     client_fin_timeout: float | None = None
     max_connections: int = 0  # 0: no limit of its own
+    max_per_client: int = 0  # of them from one address, at each worker; 0: no limit
     backlog: int = 0  # 0: the system's
     keepalive: bool = False  # SO_KEEPALIVE towards clients
     transparent: str = ""  # clients are on their way elsewhere, and a firewall rule sends them here: tproxy, redirect

@@ -89,6 +89,7 @@ def compile_listener(
         client_timeout=settings.client_timeout or None,
         client_fin_timeout=settings.client_fin_timeout or None,
         max_connections=settings.max_connections,
+        max_per_client=settings.max_per_client,
         backlog=settings.backlog,
         keepalive=settings.keepalive,
         transparent=compile_transparent(settings.transparent, mode, settings.bind, path, report),

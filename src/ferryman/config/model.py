@@ -367,6 +367,8 @@ class ListenerSettings(Section):
     """the same once one direction is closed; default: as before"""
     max_connections: int = Field(default=0, ge=0)
     """connections at once; more wait in the kernel's backlog; 0: no limit of its own"""
+    max_per_client: int = Field(default=0, ge=0)
+    """of these, at most so many from one address, counted by each worker on its own; more are refused; 0: no limit"""
     backlog: int = Field(default=0, ge=0)
     """connections the kernel keeps waiting; 0: the system's number"""
     keepalive: bool = False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ferryman.dataplane import fdio
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.loop import SCARCE
+from ferryman.dataplane.record import Record
 from ferryman.dataplane.session import Session
 from ferryman.plan import Listener
 
@@ -34,6 +35,31 @@ PASSING: Final = frozenset(
 
 WILDCARDS: Final = ("0.0.0.0", "::")
 MASK: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+
+class Clients:
+    """How many connections there are from each address, at listeners that limit it. A plan changes nothing of that."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def enter(self, record: Record) -> int:
+        """One more; how many that makes."""
+        key = self._key(record)
+        count = self._counts[key] = self._counts.get(key, 0) + 1
+        return count
+
+    def leave(self, record: Record) -> None:
+        """It is over."""
+        key = self._key(record)
+        if count := self._counts[key] - 1:
+            self._counts[key] = count
+        else:
+            del self._counts[key]
+
+    @staticmethod
+    def _key(record: Record) -> tuple[str, str]:
+        return record.listener.name, record.peer[0] if record.peer else record.client_host
 
 
 class Door:

@@ -75,6 +75,10 @@ class Session:
     async def journey(self) -> None:
         """From accept to tunnel; ends early where the connection is refused or fails."""
         listener = self.listener
+        if (most := listener.max_per_client) and self.worker.clients.enter(self.record) > most:
+            self.generation.listener_count(listener, Cell.DENIED_CONNECTION)
+            self.end("PC", "policy", f"client: has {most} connections here already (max_per_client)", reset=True)
+            return
         if listener.transparent:
             self.record.original = interception.wanted(self.fd, listener)
         receive = listener.receive_proxy if proxyhead.due(self) else None

@@ -21,7 +21,7 @@ from ferryman.dataplane import contexts, counters, fdio, prewarm, privileges
 from ferryman.dataplane.channel import Frames, frame
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.generation import Generation
-from ferryman.dataplane.listener import Door
+from ferryman.dataplane.listener import Clients, Door
 from ferryman.dataplane.logfields import endpoint
 from ferryman.dataplane.logwriter import LogWriter
 from ferryman.dataplane.loop import IN, OUT, Loop
@@ -59,6 +59,7 @@ class Worker:
         self.sinks: dict[LogTarget, Sink] = {}  # by target without its id, which is another in each plan
         self.live = 0
         self.connections = 0  # ever begun: gives each its number
+        self.clients = Clients()
         self.draining = False
         self.status = 0  # to exit with
         self.questions = Questions(self)
@@ -251,6 +252,8 @@ class Worker:
     def over(self, generation: Generation, record: Record, counted_in: int, counted_out: int) -> None:
         """A connection has ended."""
         self.live -= 1
+        if record.listener.max_per_client:
+            self.clients.leave(record)
         generation.ended(record, counted_in, counted_out)
         generation.logs[record.listener.id].ended(record, generation.counts)
         if record.backend is not None and (queue := generation.queues[record.backend.id]):

@@ -7,7 +7,7 @@ import os
 import socket
 
 import pytest
-from rig import Rig, closed_port, gauges, plan, server
+from rig import Rig, closed_port, gauges, plan, reset, server
 
 from ferryman.dataplane import counters
 from ferryman.dataplane.counters import Cell
@@ -163,3 +163,39 @@ def test_a_door_on_all_addresses_asks_each_connection(rig: Rig) -> None:
         rig.run(lambda: bool(rig.worker.tunnels()))
         (tunnel,) = rig.worker.tunnels()
         assert tunnel.record.local_host == "127.0.0.5"
+
+
+def test_one_client_has_so_many_and_no_more(rig: Rig) -> None:
+    far = rig.server()
+    made = plan(server(far.port), listener={"max_per_client": 2})
+    cells = rig.follow(made)
+    kept = [rig.through(far)[0] for _ in range(2)]
+    over = rig.client()
+    rig.run(lambda: accepted(rig) == 3)
+    with pytest.raises(ConnectionResetError):
+        over.recv(1)
+    assert cells[counters.listener_base(made, 0) + Cell.DENIED_CONNECTION] == 1
+    rig.follow(plan(server(far.port), listener={"max_per_client": 2}))
+    with pytest.raises(ConnectionResetError):
+        rig.read(rig.client(), 1)
+    reset(kept[0])
+    rig.run(lambda: rig.worker.live == 1)
+    rig.through(far)
+
+
+def test_a_limit_that_comes_and_goes_with_the_plan(rig: Rig) -> None:
+    far = rig.server()
+    first = rig.follow(plan(server(far.port)))
+    assert first
+    kept = [rig.through(far)[0] for _ in range(2)]
+    rig.follow(plan(server(far.port), listener={"max_per_client": 1}))
+    kept.append(rig.through(far)[0])
+    rig.follow(plan(server(far.port)))
+    kept.append(rig.through(far)[0])
+    for client in kept:
+        reset(client)
+    rig.run(lambda: rig.worker.live == 0)
+    rig.follow(plan(server(far.port), listener={"max_per_client": 1}))
+    rig.through(far)
+    with pytest.raises(ConnectionResetError):
+        rig.read(rig.client(), 1)
