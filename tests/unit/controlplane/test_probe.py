@@ -7,20 +7,21 @@ import contextlib
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from authorities import Ca, leaf, make_ca, openssl
+from idletime import run
 
 from ferryman.controlplane.outcome import Outcome
 from ferryman.controlplane.probe import probe
 from ferryman.controlplane.serverstate import ServerState
 from ferryman.plan import Address, Check, Expect, ExpectStatus, Hop, Send, Server, Step, Through, TlsConnect
 
-QUICK = Check(timeout=5.0)
-SHORT = Check(timeout=0.3)
+QUICK = Check(timeout=30.0)
+SHORT = Check(timeout=0.3)  # of idle time
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -30,12 +31,16 @@ async def said(port: int, check: Check) -> Outcome:
 
 @contextlib.asynccontextmanager
 async def server(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """The port of a server that does this with each connection, and then closes it."""
+    """The port of a server that does this with each connection, and then closes it. At the end all are closed."""
+    tasks: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await talk(reader, writer)
-        writer.close()
+        with contextlib.suppress(OSError):
+            writer.close()
+            await writer.wait_closed()
 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, __: None)  # handshakes that fail are what is wanted
@@ -44,6 +49,7 @@ async def server(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIter
         yield started.sockets[0].getsockname()[1]
     finally:
         started.close()
+        await asyncio.gather(*filter(None, tasks))
 
 
 def answering(answer: bytes) -> Talk:
@@ -57,10 +63,6 @@ def answering(answer: bytes) -> Talk:
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(-1)
-
-
-def run(story: Coroutine[None, None, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 30))
 
 
 # TLS
@@ -246,19 +248,21 @@ async def tinyproxy(folder: Path, port: int) -> AsyncIterator[Hop]:
     program = shutil.which("tinyproxy", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if program is None:
         pytest.skip("tinyproxy is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        own = free.getsockname()[1]
-    file = folder / "tinyproxy.conf"
-    file.write_text(f"Listen 127.0.0.1\nPort {own}\nAllow 127.0.0.1\nConnectPort {port}\nMaxClients 20\n")
-    process = await asyncio.create_subprocess_exec(program, "-d", "-c", str(file), stdout=-3, stderr=-3)
-    try:
-        async with asyncio.timeout(10):
-            while (await said(own, QUICK)).status != "L4OK":  # noqa: ASYNC110 - what a program does sets no event
-                await asyncio.sleep(0.05)
-        yield Hop("http", Address("inet", "127.0.0.1", own))
-    finally:
-        process.terminate()
-        await process.wait()
+    with socket.socket() as taken:  # so that nobody else gets the port
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        own = taken.getsockname()[1]
+        file = folder / "tinyproxy.conf"
+        file.write_text(f"Listen 127.0.0.1\nPort {own}\nAllow 127.0.0.1\nConnectPort {port}\nMaxClients 20\n")
+        process = await asyncio.create_subprocess_exec(program, "-d", "-c", str(file), stdout=-3, stderr=-3)
+        try:
+            async with asyncio.timeout(30):
+                while (await said(own, QUICK)).status != "L4OK":  # noqa: ASYNC110 - what a program does sets no event
+                    await asyncio.sleep(0.05)
+            yield Hop("http", Address("inet", "127.0.0.1", own))
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 def test_through_a_proxy_all_the_way(ca: Ca, tmp_path: Path) -> None:
@@ -272,7 +276,7 @@ def test_through_a_proxy_all_the_way(ca: Ca, tmp_path: Path) -> None:
             outcome = await said(port + 1, check)
             assert outcome == Outcome("L4CON", f"proxy {hop.address} answered 403 Access violation")
 
-    run(story())
+    asyncio.run(story())
 
 
 def test_the_first_way_that_leads_there() -> None:
@@ -283,7 +287,7 @@ def test_the_first_way_that_leads_there() -> None:
     async def story() -> None:
         async with server(silent) as hole, server(refusing) as closed, server(silent) as target:
             ways = tuple((Hop("http", Address("inet", "127.0.0.1", port)),) for port in (closed, hole))
-            check = replace(QUICK, timeout=6.0, via=Through((*ways, ())))
+            check = replace(QUICK, timeout=1.0, via=Through((*ways, ())))
             assert await said(target, check) == Outcome("L4OK")
             assert await said(target, replace(check, timeout=0.3, via=Through(ways))) == Outcome("L4TOUT")
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
+from idletime import run
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -61,7 +62,7 @@ def tell(story: Callable[[Visitor, WebServer], Awaitable[None]]) -> None:
                 await server.stop()
             assert sock.getsockname()
 
-    asyncio.run(whole())
+    run(whole())
 
 
 def test_it_serves_until_it_is_stopped_and_the_socket_stays_open() -> None:
