@@ -34,7 +34,7 @@ frontend stats
   mode http
   http-request use-service prometheus-exporter if {{ path /metrics }}
 backend app
-  server a1 127.0.0.1:1 check inter 100ms
+  server a1 127.0.0.1:1 check inter 30s fastinter 100ms downinter 100ms
   server a2 127.0.0.1:8002 weight 3 backup
   server a3 127.0.0.1:8003 disabled
 """
@@ -50,7 +50,7 @@ def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "haproxy.cfg").write_text(CONFIGURATION.format(folder=folder))
     with subprocess.Popen([program, "-db", "-f", str(folder / "haproxy.cfg")], stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not _down(folder):
                 assert process.poll() is None, "HAProxy does not start"
                 assert time.monotonic() < deadline, "HAProxy does not come up"

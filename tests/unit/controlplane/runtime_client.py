@@ -9,7 +9,7 @@ from pathlib import Path
 def ask(path: Path, text: str) -> str:
     """Send what `socat - UNIX:path` would, and read to the end."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(str(path))
         client.sendall(text.encode())
         client.shutdown(socket.SHUT_WR)

@@ -34,7 +34,7 @@ def datagrams(path: Path | None = None) -> Iterator[socket.socket]:
     """A syslog server: on UDP, or at a path."""
     with socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path) if path else ("127.0.0.1", 0))
-        sock.settimeout(10)
+        sock.settimeout(60)
         yield sock
 
 
@@ -265,7 +265,7 @@ frontend fe
   default_backend be
 backend be
   {option}
-  server s1 127.0.0.1:{closed} check inter 100ms
+  server s1 127.0.0.1:{closed} check inter 30s fastinter 100ms downinter 100ms
   server s2 127.0.0.1:{open} backup
 """
 

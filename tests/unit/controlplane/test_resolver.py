@@ -21,21 +21,25 @@ def named(host: str, name: str = "s") -> ServerState:
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - threads set no event
             await asyncio.sleep(0.005)
     assert condition(), what
 
 
-Zone = dict[str, list[str]]
+class Zone(dict[str, list[str]]):
+    """Addresses by name."""
+
+    asked = 0
 
 
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch) -> Zone:
     """Answers for names in it; a name without addresses does not resolve. Rhythm: quick."""
-    entries: Zone = {}
+    entries = Zone()
 
     def getaddrinfo(host: str, port: object, type: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        entries.asked += 1
         if not entries.get(host):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(0, type, 0, "", (address, 0)) for address in entries[host]]
@@ -97,8 +101,8 @@ def test_another_order_is_no_change_but_another_address_is(zone: Zone) -> None:
         with watch.running():
             await until(lambda: watch.changes, "resolved")
             zone["db.example"].reverse()
-            asked = asyncio.get_running_loop().time()
-            await until(lambda: asyncio.get_running_loop().time() > asked + 0.1, "asked again a few times")
+            asked = zone.asked
+            await until(lambda: zone.asked > asked + 3, "asked again a few times")
             assert len(watch.changes) == 1
             zone["db.example"] = ["192.0.2.3"]
             await until(lambda: state.addresses == ("192.0.2.3",), "the new address is used")
@@ -146,7 +150,7 @@ def test_the_first_answers_can_be_waited_for(zone: Zone) -> None:
         state, lost = named("db.example"), named("lost.example")
         watch = Watch(state, lost)
         with watch.running():
-            await watch.resolver.settled(10.0)
+            await watch.resolver.settled(60.0)
             assert state.addresses == ("192.0.2.1",)
             assert len(watch.told) == 1, "a failure is an answer too"
 
@@ -155,7 +159,7 @@ def test_the_first_answers_can_be_waited_for(zone: Zone) -> None:
 
 def test_the_first_answers_are_not_waited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = threading.Event()
-    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: asked.wait(10) and [])
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: asked.wait(60) and [])
 
     async def story() -> None:
         watch = Watch(named("slow.example"))
