@@ -1,4 +1,4 @@
-"""Hypervisor hosts for tests of OpenNebula's transparent proxies: namespaces of their own for network, mounts, processes.
+"""Hypervisor hosts for tests of OpenNebula's transparent proxies: namespaces for network, mounts and processes.
 
     with Host() as host:
         host.bridge("br0")
@@ -60,7 +60,8 @@ class Host:
              "--mount-proc", "sh", "-c", "\n".join(setup)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert self._first.stdout is not None and self._first.stderr is not None
+        assert self._first.stdout is not None
+        assert self._first.stderr is not None
         try:
             if self._first.stdout.readline() != "ready\n":
                 pytest.skip(f"no simulated host can be made here: {self._first.stderr.read().strip()}")
@@ -98,7 +99,7 @@ class Host:
     def run(
         self, *command: str, namespace: str = "", check: bool = True, text: str = "", seconds: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
-        """A program to its end; `text` is its standard input. Fails, unless `check` is False, where the program does."""
+        """A program to its end; `text` is its standard input. Fails where the program does, unless `check` is False."""
         ended = subprocess.run(
             self.command(*command, namespace=namespace),
             input=text, capture_output=True, text=True, timeout=seconds, check=False,
