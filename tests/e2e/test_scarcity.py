@@ -28,7 +28,8 @@ def answers(port: int, text: bytes = b"hello") -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             sock.sendall(text)
-            return sock.recv(len(text), socket.MSG_WAITALL) == text
+            sock.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: sock.recv(65536), b"")) == text
     except OSError:
         return False
 
@@ -106,9 +107,11 @@ def test_a_place_in_the_queue_has_its_time(run_ferry: Callable[..., Ferry], echo
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as first:
         first.sendall(b"1")
         assert first.recv(1) == b"1"
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as second, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", port), PATIENCE) as second:
             second.recv(1)
-    assert ferry.line(lambda line: line["code"] == "sQ")["how"] == "timeout"
+    line = ferry.line(lambda line: line["code"] == "sQ")
+    assert line["how"] == "timeout"
+    assert line["times"]["total"] >= 200
 
 
 def is_alive(pid: int) -> bool:
@@ -132,7 +135,7 @@ def test_a_killed_worker_is_replaced_and_the_port_never_closes(
     for _ in range(20):
         assert answers(port), "the listening socket is shared: nothing is refused"
     until(lambda: len(ferry.workers()) == 2 and before[0] not in ferry.workers(), "a new worker")
-    assert "killed by SIGKILL" in ferry.log
+    until(lambda: "killed by SIGKILL" in ferry.log, "the log to say so")
     assert ferry.listener("web")["counts"]["sessions"] == 24, "the sums of the dead worker are kept"
 
 
@@ -151,5 +154,5 @@ def test_a_hundred_connections_leave_no_memory_or_descriptors_behind(
     descriptors, memory = ferry.descriptors(), ferry.memory()
     for _ in range(5):
         batch()
-    assert ferry.descriptors() == descriptors
+    until(lambda: ferry.descriptors() <= descriptors, "descriptors to return to where they were")
     assert ferry.memory() - memory < 300_000, "less than 600 bytes for each of 500 connections, and not growing"
