@@ -6,6 +6,8 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,58 +34,78 @@ def write(authority: Authority, file: Path, certificate: trustme.LeafCert | None
     fresh.rename(file)
 
 
-@pytest.fixture
-def site(
-    run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer], authority: Authority, tmp_path: Path
-) -> tuple[Ferry, int, Path]:
-    file, port = tmp_path / "web.pem", free_port()
-    write(authority, file)
-    ferry = run_ferry(f"""
-listeners:
-  web: {{bind: "127.0.0.1:{port}", tls: {{certificates: {file}}}, servers: "{echo().address}"}}
-""")
-    return ferry, port, file
+@dataclass(frozen=True)
+class Site:
+    """A ferryman and its certificate, whose first serial number was `first`; `live` is a connection from that time."""
+
+    ferry: Ferry
+    port: int
+    file: Path
+    live: ssl.SSLSocket
+    first: str
 
 
-def test_a_new_certificate_needs_no_reload(site: tuple[Ferry, int, Path], authority: Authority) -> None:
-    ferry, port, file = site
-    with connect(port, authority) as live:
-        first = serial(live)
+@pytest.fixture(scope="module")
+def sites(
+    run_shared_ferry: Callable[..., Ferry],
+    authority: Authority,
+    tmp_path_factory: pytest.TempPathFactory,
+    at_the_end: ExitStack,
+) -> dict[str, Site]:
+    """Each with what its test does first: files are looked at every few seconds, and so all wait at the same time."""
+    echo = EchoServer()
+    at_the_end.callback(echo.close)
+    made = {}
+    for name in ("renewed", "broken", "renewed beside a broken text"):
+        file, port = tmp_path_factory.mktemp("site") / "web.pem", free_port()
         write(authority, file)
-
-        def renewed() -> bool:
-            with connect(port, authority) as sock:
-                return serial(sock) != first
-
-        until(renewed, "the new certificate", 40)
-        live.sendall(b"still here")
-        assert live.recv(10) == b"still here"
-    assert f"changed: {file}" in ferry.log
-    assert ferry.log.count("reloaded") == 1
-
-
-def test_one_that_is_of_no_use_changes_nothing(site: tuple[Ferry, int, Path], authority: Authority) -> None:
-    ferry, port, file = site
-    with connect(port, authority) as sock:
-        first = serial(sock)
-    file.write_text("half a certifica")
-    until(lambda: "not reloaded" in ferry.log, "the refusal", 40)
-    assert f"{file} holds no certificate" in ferry.log
-    with connect(port, authority) as sock:
-        assert serial(sock) == first
-    write(authority, file)
-    until(lambda: "notice: reloaded" in ferry.log, "the next change", 40)
+        ferry = run_shared_ferry(f"""
+listeners:
+  web: {{bind: "127.0.0.1:{port}", tls: {{certificates: {file}}}, servers: "{echo.address}"}}
+""")
+        live = at_the_end.enter_context(connect(port, authority))
+        made[name] = Site(ferry, port, file, live, serial(live))
+    write(authority, made["renewed"].file)
+    made["broken"].file.write_text("half a certifica")
+    last = made["renewed beside a broken text"]
+    last.ferry.file.write_text("this: is no configuration\n")
+    write(authority, last.file)
+    return made
 
 
-def test_texts_are_only_read_when_somebody_asks(site: tuple[Ferry, int, Path], authority: Authority) -> None:
-    ferry, port, file = site
-    ferry.file.write_text("this: is no configuration\n")
-    write(authority, file)
-    until(lambda: "notice: reloaded" in ferry.log, "the renewal", 40)
-    with connect(port, authority) as sock:
+def test_a_new_certificate_needs_no_reload(sites: dict[str, Site], authority: Authority) -> None:
+    site = sites["renewed"]
+
+    def renewed() -> bool:
+        with connect(site.port, authority) as sock:
+            return serial(sock) != site.first
+
+    until(renewed, "the new certificate")
+    site.live.sendall(b"still here")
+    assert site.live.recv(10) == b"still here"
+    until(lambda: "reloaded" in site.ferry.log, "the message")
+    assert f"changed: {site.file}" in site.ferry.log
+    assert site.ferry.log.count("reloaded") == 1
+
+
+def test_one_that_is_of_no_use_changes_nothing(sites: dict[str, Site], authority: Authority) -> None:
+    site = sites["broken"]
+    until(lambda: "not reloaded" in site.ferry.log, "the refusal")
+    assert f"{site.file} holds no certificate" in site.ferry.log
+    with connect(site.port, authority) as sock:
+        assert serial(sock) == site.first
+    write(authority, site.file)
+    until(lambda: "notice: reloaded" in site.ferry.log, "the next change")
+
+
+def test_texts_are_only_read_when_somebody_asks(sites: dict[str, Site], authority: Authority) -> None:
+    site = sites["renewed beside a broken text"]
+    until(lambda: "notice: reloaded" in site.ferry.log, "the renewal")
+    with connect(site.port, authority) as sock:
+        assert serial(sock) != site.first
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
-    assert ferry.client.reload()["ok"] is False
+    assert site.ferry.client.reload()["ok"] is False
 
 
 def test_no_file_is_looked_at_without_need(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
