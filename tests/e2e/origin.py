@@ -43,12 +43,14 @@ class Origin:
         self._socket = socket.create_server(
             (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
         )
+        self.host = host
         self.port: int = self._socket.getsockname()[1]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.received: list[Received] = []
         self.ended: list[bytes] = []
         """What had come of the bodies of requests that broke off."""
         self.connections = 0
+        self._asked = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -69,6 +71,14 @@ class Origin:
                     pass
             except (OSError, EOFError):
                 return
+
+    def heard(self) -> int:
+        """How many connections have been made to it, those among them that it had not accepted yet."""
+        with socket.create_connection((self.host, self.port), PATIENCE) as last:
+            last.sendall(b"GET /refuse HTTP/1.1\r\n\r\n")
+            assert last.recv(1)
+        self._asked += 1
+        return self.connections - self._asked
 
     def close(self) -> None:
         """Stop listening."""

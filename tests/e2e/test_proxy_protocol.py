@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -154,7 +153,6 @@ def test_what_haproxy_tells_of_its_clients_tls(
 def test_data_right_behind_the_header(
     ferry: Ferry, ports: dict[str, int], listener: str, header: bytes, client: str
 ) -> None:
-    before = len(ferry.lines())
     data = bytes(range(256)) * 2000
     with Talk(ports[listener], "::1" if listener == "six" else "127.0.0.1") as talk:
         own = endpoint(talk.sock.getsockname())
@@ -163,10 +161,8 @@ def test_data_right_behind_the_header(
         talk.send(data[100:5000])
         talk.end()
         assert talk.rest() == data[100:5000]
-    line = until(
-        lambda: next((one for one in ferry.lines()[before:] if one["listener"] == listener), None), "its log line"
-    )
-    assert (line["client"], line["peer"], line["bytes"]["in"]) == (client, own, 5000)
+    line = ferry.line(lambda line: line.get("peer") == own)
+    assert (line["listener"], line["client"], line["bytes"]["in"]) == (listener, client, 5000)
 
 
 @pytest.mark.parametrize("header", [pp.local(), b"PROXY UNKNOWN\r\n", pp.v2(("unix", 0), ("unix", 0))])
@@ -194,7 +190,7 @@ def test_the_connections_own_addresses_count(ferry: Ferry, ports: dict[str, int]
 def test_what_is_no_good_header_is_cut_off(
     ferry: Ferry, ports: dict[str, int], origin: EchoServer, sent: bytes
 ) -> None:
-    before = origin.connections
+    before = origin.heard()
     with Talk(ports["in"]) as talk:
         own = endpoint(talk.sock.getsockname())
         talk.send(sent)
@@ -202,7 +198,7 @@ def test_what_is_no_good_header_is_cut_off(
     line = ferry.line(of("in", own))
     assert (line["code"], line["how"]) == ("PR", "policy")
     assert line["reason"].startswith("client: PROXY protocol: ")
-    assert origin.connections == before
+    assert origin.heard() == before
 
 
 @pytest.mark.parametrize("sent", [b"", b"PROXY TCP4 192.0.2.1 ", pp.v2(FROM, TO)[:20]])
@@ -219,18 +215,17 @@ def test_a_header_that_drips_in_too_slowly(ferry: Ferry, ports: dict[str, int]) 
     """Every byte is new, but the header has its time as a whole."""
     with Talk(ports["short"]) as talk:
         own = endpoint(talk.sock.getsockname())
-        began, how = monotonic(), ""
+        how = ""
         for byte in pp.v1(FROM6, TO6):
             if select.select([talk.sock], [], [], 0.05)[0]:
                 how = ended_with(talk.sock)
                 break
             try:
                 talk.send(bytes([byte]))
-            except ConnectionResetError:  # it came in this very moment
+            except ConnectionError:  # it came in this very moment
                 how = "rst"
                 break
-        assert how == "rst"
-        assert monotonic() - began < 3
+        assert how == "rst", "before the header was complete"
     line = ferry.line(of("short", own))
     assert (line["code"], line["how"]) == ("cR", "timeout")
 
@@ -300,7 +295,7 @@ def sender(run_shared_ferry: Callable[..., Ferry], behind: dict[str, Peer]) -> t
             tlvs = ", tlvs: [authority, unique-id, ssl, crc32c]" if version == "v2" else ""
             servers = (
                 f"servers: [{{address: '{behind[peer].address}', name: {name}}}], "
-                f"check: {{interval: 50ms, timeout: 1s}}, send_proxy: {{version: {version}{tlvs}}}"
+                f"check: {{interval: 50ms, timeout: 1m}}, send_proxy: {{version: {version}{tlvs}}}"
             )
             listeners += f"  {name}: {{bind: '127.0.0.1:{ports[name]}', backend: {{{servers}}}}}\n"
             listeners += f"  {name}-in: {{bind: '127.0.0.1:{ports[f'{name}-in']}', proxy_protocol: true, to: {name}}}\n"

@@ -144,7 +144,7 @@ listeners:
   web:
     bind: 127.0.0.1:{port}
     backend:
-      check: {{interval: 100ms}}
+      check: {{interval: 100ms, timeout: 1m}}
       servers: ["{server.address}", {{name: dead, address: "127.0.0.1:{dead}"}}]
 """
     ferry = run(text)

@@ -21,7 +21,7 @@ class Site:
     """A proxy for SOCKS5, one that wants no SOCKS, and servers."""
 
     def __init__(self, run: Callable[..., Ferry], end: ExitStack) -> None:
-        self.port, self.http, self.quick = free_port(), free_port(), free_port()
+        self.port, self.http, self.only, self.quick = (free_port() for _ in range(4))
         self.echo, self.six = EchoServer(greeting=b"hi"), EchoServer("::1")
         end.callback(self.echo.close)
         end.callback(self.six.close)
@@ -34,7 +34,8 @@ listeners:
       egress_allow: [127.0.0.1, "::1", localhost]
       access: [{{action: deny, when: {{target_port: 25}}}}, {{action: allow}}]
   http: {{bind: "127.0.0.1:{self.http}", connect: {{protocols: [connect, http]}}}}
-  quick: {{bind: "127.0.0.1:{self.quick}", connect: {{protocols: socks5, head_timeout: 300ms}}}}
+  only: {{bind: "127.0.0.1:{self.only}", connect: {{protocols: socks5}}}}
+  quick: {{bind: "127.0.0.1:{self.quick}", connect: {{protocols: socks5, head_timeout: 2s}}}}
 """)
 
     def reply(self, kind: int, address: bytes, port: int, command: int = 1, version: int = 5) -> int:
@@ -133,18 +134,22 @@ def test_where_socks_is_not_taken_it_is_no_request(site: Site) -> None:
 
 
 def test_where_only_socks_is_taken_http_is_not(site: Site) -> None:
-    with Talk(site.quick) as talk:
+    with Talk(site.only) as talk:
         answer = talk.connect("127.0.0.1:443")
         assert (answer.status, answer.all("allow")) == (405, [""])
 
 
-@pytest.mark.parametrize("sent", [b"\x05", NO_CREDENTIALS, NO_CREDENTIALS + b"\x05\x01\x00"])
-def test_a_client_that_stops_is_closed_without_words_of_another_protocol(site: Site, sent: bytes) -> None:
-    with Talk(site.quick) as talk:
-        talk.send(sent)
-        if len(sent) > 1:
-            assert talk.exactly(2) == b"\x05\x00"
-        with suppress(ConnectionResetError):  # what it sent last was not read
-            assert talk.rest() == b""
-    line = site.ferry.line(lambda line: line["listener"] == "quick" and line["code"] == "cR")
-    assert line["reason"] == "client: no complete SOCKS5 request within 0.3 s"
+def test_a_client_that_stops_is_closed_without_words_of_another_protocol(site: Site) -> None:
+    with ExitStack() as stack:
+        talks = []
+        for sent in (b"\x05", NO_CREDENTIALS, NO_CREDENTIALS + b"\x05\x01\x00"):
+            talk = stack.enter_context(Talk(site.quick))
+            talk.send(sent)
+            talks.append((sent, talk, f"127.0.0.1:{talk.sock.getsockname()[1]}"))
+        for sent, talk, name in talks:
+            if len(sent) > 1:
+                assert talk.exactly(2) == b"\x05\x00"
+            with suppress(ConnectionResetError):  # what it sent last was not read
+                assert talk.rest() == b""
+            line = site.ferry.line(lambda line, name=name: line["client"] == name)  # type: ignore[misc]
+            assert (line["code"], line["reason"]) == ("cR", "client: no complete SOCKS5 request within 2 s")

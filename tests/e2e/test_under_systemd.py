@@ -114,8 +114,7 @@ def test_a_socket_of_systemds(tmp_path: Path, echo: Callable[..., EchoServer]) -
             early.sendall(b"hello")  # before there is any ferryman: the kernel keeps it waiting
             with activated(listening, tmp_path, forwarding(port, server)) as process:
                 assert early.recv(5) == b"hello", (tmp_path / "log").read_text()
-                held = {os.stat(f"/proc/{process.pid}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{process.pid}/fd")}
-                assert inode in held, "it listens on a socket of its own instead of the one it was given"
+                assert inode in held(process.pid), "it listens on a socket of its own instead of the one it was given"
                 until(lambda: _reloaded(f"{tmp_path}/control"), "a reload")
                 assert exchange(port) == b"hello"
             assert process.returncode == 0, (tmp_path / "log").read_text()
@@ -124,6 +123,15 @@ def test_a_socket_of_systemds(tmp_path: Path, echo: Callable[..., EchoServer]) -
             late.sendall(b"again")
             with activated(listening, tmp_path, forwarding(port, server)):
                 assert late.recv(5) == b"again", (tmp_path / "log").read_text()
+
+
+def held(pid: int) -> set[int]:
+    """What its descriptors stand for, by inode."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            found.add(descriptor.stat().st_ino)
+    return found
 
 
 def _reloaded(control: str) -> bool:
