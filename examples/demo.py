@@ -37,7 +37,7 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -75,13 +75,13 @@ def tls_server(name: str, port: int, authority: trustme.CA, serving: list[Server
 def request(client: str, authority_file: str) -> str:
     """One HTTPS request over IPv4 from a client address of its own; the server's answer."""
     if shutil.which("curl"):
-        command = ["curl", "--silent", "--show-error", "--max-time", "10", "--cacert", authority_file]
+        command = ["curl", "--silent", "--show-error", "--max-time", "30", "--cacert", authority_file]
         command += ["--interface", client, "--connect-to", f"{NAME}:{FRONT}:127.0.0.1:{FRONT}"]
         done = subprocess.run([*command, f"https://{NAME}:{FRONT}/"], capture_output=True, text=True, check=False)
         return done.stdout.strip() or f"failed: {done.stderr.strip()}"
     context = ssl.create_default_context(cafile=authority_file)
     try:
-        raw = socket.create_connection(("127.0.0.1", FRONT), timeout=10, source_address=(client, 0))
+        raw = socket.create_connection(("127.0.0.1", FRONT), timeout=30, source_address=(client, 0))
         connection = http.client.HTTPSConnection(NAME, FRONT, context=context)
         with context.wrap_socket(raw, server_hostname=NAME) as connection.sock:
             connection.request("GET", "/")
@@ -124,7 +124,7 @@ def ferryman(folder: str) -> Iterator[tuple[str, Path]]:
         yield control, log
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def main() -> int:

@@ -22,7 +22,6 @@ def test_an_example_is_fine_as_it_stands(path: Path) -> None:
     assert loaded.plan is not None
 
 
-@pytest.mark.timeout(180)
 def test_the_demonstration_loses_no_request() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "KEEP"}
     done = subprocess.run(
