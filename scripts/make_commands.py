@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ferryman.cli.main import EXAMPLES, EXITS, main
-from ferryman.cli.verb import Verb
+from ferryman.cli.verb import Verb, Verbs
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "commands.md"
 
@@ -29,14 +29,23 @@ def page() -> str:
         + "\n".join(f"| [`{name}`](#{name}) | {_summary(verb)} |" for name, verb in main.commands.items()),
         "## Exit codes",
         _exits(EXITS),
-        *(section for verb in main.commands.values() if isinstance(verb, Verb) for section in _verb(verb)),
+        *(section for verb in main.commands.values() for section in _sections(verb)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _verb(verb: Verb) -> list[str]:
-    context = click.Context(verb, info_name=f"ferryman {verb.name}")
-    parts = [f"## {verb.name}", f"`{verb.get_usage(context).removeprefix('Usage: ')}`", _prose(verb)]
+def _sections(verb: click.Command) -> list[str]:
+    """A verb, and the verbs that it has."""
+    if isinstance(verb, Verbs):
+        inner = [one for one in verb.commands.values() if isinstance(one, Verb)]
+        parts = [f"## {verb.name}", _prose(verb), _block(verb.examples)]
+        return [*parts, *(section for one in inner for section in _verb(one, f"{verb.name} {one.name}", "###"))]
+    return _verb(verb, verb.name or "", "##") if isinstance(verb, Verb) else []
+
+
+def _verb(verb: Verb, name: str, heading: str) -> list[str]:
+    context = click.Context(verb, info_name=f"ferryman {name}")
+    parts = [f"{heading} {name}", f"`{verb.get_usage(context).removeprefix('Usage: ')}`", _prose(verb)]
     records = [parameter.get_help_record(context) for parameter in verb.params if isinstance(parameter, click.Option)]
     rows = [f"| `{record[0]}` | {_cell(record[1])} |" for record in records if record]
     if rows:

@@ -1,4 +1,4 @@
-"""`ferryman tproxy check`: OpenNebula's transparent proxies."""
+"""`ferryman tproxy`: OpenNebula's transparent proxies. The group of its verbs, and `check`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,42 @@ import click
 
 from ferryman.cli.configuration import count, show
 from ferryman.cli.table import columns
-from ferryman.cli.verb import FAILED, verb
+from ferryman.cli.tproxy_bridges import apply, down, heal, up
+from ferryman.cli.tproxy_daemons import reload, restart, start, status, stop
+from ferryman.cli.verb import FAILED, Verbs, verb
+from ferryman.opennebula import names
 
 if TYPE_CHECKING:
-    from ferryman.opennebula.settings import Service
+    from ferryman.config.source import Diagnostic
+    from ferryman.opennebula.settings import Service, Settings
 
-_DEFAULT = "/var/tmp/one/etc/vnm/OpenNebulaNetwork.conf"  # where OpenNebula keeps it on every host
+
+@click.group(
+    "tproxy",
+    cls=Verbs,
+    examples="""
+    # is the file of this host right, and what reaches what?
+    ferryman tproxy check
+
+    # put it in the place of OpenNebula's own
+    ferryman tproxy install
+
+    # without OpenNebula: let the guests of a bridge reach the services
+    ferryman tproxy up br0 --network vnet0
+    ferryman tproxy status
+    """,
+)
+def tproxy() -> None:
+    """OpenNebula's transparent proxies.
+
+    Guests of isolated networks reach services, such as OneGate, at 169.254.16.9. What there is to reach says
+    OpenNebulaNetwork.conf; what is reached on which bridge is held in nftables, where OpenNebula's drivers, or `up`,
+    write it. `start`, `stop`, `restart`, `reload` and `status` are those of OpenNebula's /var/tmp/one/vnm/tproxy.
+    """
 
 
 @verb(
-    "tproxy",
+    "check",
     examples="""
     # the file of this host: is it right, and what reaches what?
     ferryman tproxy check
@@ -27,16 +53,15 @@ _DEFAULT = "/var/tmp/one/etc/vnm/OpenNebulaNetwork.conf"  # where OpenNebula kee
     """,
     exits={0: "it is right", 1: "it has errors (with --strict: or warnings)"},
 )
-@click.argument("action", type=click.Choice(["check"]))
-@click.argument("file", metavar="[FILE]", default=_DEFAULT, type=click.Path(allow_dash=True))
+@click.argument("file", metavar="[FILE]", default=names.SETTINGS, type=click.Path(allow_dash=True))
 @click.option("--network", "networks", multiple=True, metavar="NAME|ID", help="Only the services of this network.")
 @click.option("--strict", is_flag=True, help="Count warnings as errors.")
-def tproxy(action: str, file: str, networks: tuple[str, ...], strict: bool) -> None:
-    """Check OpenNebula's transparent proxies.
+def check(file: str, networks: tuple[str, ...], strict: bool) -> None:
+    """Find what is wrong with an OpenNebulaNetwork.conf.
 
-    Finds every mistake in an OpenNebulaNetwork.conf at once, those that make OpenNebula leave a service out without a
-    word among them, and shows what guests reach at 169.254.16.9. FILE is the one of this hypervisor host by default.
-    A network has a name and an id: give both to see what is for either.
+    Finds every mistake at once, those that make OpenNebula leave a service out without a word among them, and shows
+    what guests reach at 169.254.16.9. FILE is the one of this hypervisor host by default. A network has a name and an
+    id: give both to see what is for either.
     """
     import sys
 
@@ -49,6 +74,7 @@ def tproxy(action: str, file: str, networks: tuple[str, ...], strict: bool) -> N
     try:
         sources = read([file], sys.stdin.buffer)
         found = settings.read(sources[0], diagnostics)
+        diagnostics.found += _unfit(found)
     except ConfigError as error:
         diagnostics = error.diagnostics
     show(Loaded(Document("opennebula", {}), None, None, diagnostics, tuple(sources)), err=False)
@@ -63,8 +89,23 @@ def tproxy(action: str, file: str, networks: tuple[str, ...], strict: bool) -> N
         raise click.exceptions.Exit(FAILED)
 
 
-def _row(service: Service) -> tuple[str, ...]:
-    from ferryman.opennebula.names import ADDRESS
+def _unfit(found: Settings) -> list[Diagnostic]:
+    """What is wrong with the options: seen when a plan is made, here of all services on bridges that do not exist."""
+    from ferryman.opennebula import native
+    from ferryman.opennebula.database import Endpoint
 
+    if not found.options.entries:
+        return []
+    bridges = {bridge for option in found.options.entries for bridge in option.bridges} or {"br0"}
+    endpoints = [Endpoint(service.port, "192.0.2.1", service.remote_port) for service in found.services]
+    _, diagnostics = native.plan(dict.fromkeys(bridges, endpoints), found, {})
+    return diagnostics.found
+
+
+def _row(service: Service) -> tuple[str, ...]:
     where = ", ".join(service.networks) or "all networks"
-    return f"{ADDRESS}:{service.port}", "→", f"{service.host}:{service.remote_port}", where
+    return f"{names.ADDRESS}:{service.port}", "→", f"{service.host}:{service.remote_port}", where
+
+
+for command in (check, start, stop, restart, reload, status, up, down, apply, heal):
+    tproxy.add_command(command)

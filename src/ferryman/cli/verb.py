@@ -26,6 +26,22 @@ class Verb(click.Command):
         write_epilog(formatter, self.examples, self.exits)
 
 
+class Verbs(click.Group):
+    """A verb that has verbs of its own, in the order of their use."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        kwargs.setdefault("subcommand_metavar", "VERB ...")
+        super().__init__(*args, **kwargs)
+        self.examples = inspect.cleandoc(examples)
+        self.exits: dict[int, str] = {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_epilog(formatter, self.examples, self.exits)
+
+
 def verb(name: str, *, examples: str, exits: dict[int, str] | None = None) -> Callable[[Callable[..., None]], Verb]:
     """Make a function a verb; its docstring is the help."""
 

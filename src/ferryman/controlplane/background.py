@@ -57,8 +57,9 @@ def _become_daemon(body: Callable[[Callable[[], None]], int], output: int, writi
         nothing = os.open(os.devnull, os.O_RDONLY)
         for own, standard in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(own, standard)
-        os.close(nothing)
-        os.close(output)
+        # whatever else the caller has open is not for us, such as a lock that it holds
+        os.closerange(3, writing)
+        os.closerange(writing + 1, os.sysconf("SC_OPEN_MAX"))
         code = _run(body, writing)
     finally:
         with contextlib.suppress(OSError, ValueError):

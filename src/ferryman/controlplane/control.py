@@ -1,6 +1,7 @@
 """The control API: HTTP on a Unix socket, for `ferryman status|reload|stop|drain|learned`; and its client.
 
     GET  /v1/status    everything counted and known, as JSON
+    GET  /v1/sessions  {"sessions": [...]}: every live connection (runtime.Session)
     POST /v1/reload    {"ok": bool, "messages": [...]}
     POST /v1/stop      {"now": bool}; the answer comes before the end
     POST /v1/drain     accept nothing more, end when the last connection has
@@ -26,6 +27,7 @@ from ferryman.errors import ControlError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from ferryman.controlplane.runtime import Session
     from ferryman.controlplane.snapshot import Snapshot
 
 TIMEOUT: Final = 60.0  # seconds the client waits for an answer; a reload may have to read large files
@@ -37,6 +39,7 @@ class Controlled(Protocol):
     def snapshot(self) -> Snapshot: ...
     async def reload(self) -> tuple[bool, list[str]]: ...
     def begin_stop(self, drain: bool) -> None: ...
+    async def sessions(self) -> list[Session]: ...
     def learned_entries(self) -> list[dict[str, Any]]: ...
     def forget_learned(self, listener: str, client: str, name: str) -> int: ...
 
@@ -68,6 +71,9 @@ def control_app(controlled: Controlled) -> Starlette:
     async def status(request: Request) -> JSONResponse:
         return JSONResponse(_plain(controlled.snapshot()))
 
+    async def sessions(request: Request) -> JSONResponse:
+        return JSONResponse({"sessions": await controlled.sessions()})
+
     async def reload(request: Request) -> JSONResponse:
         ok, messages = await controlled.reload()
         return JSONResponse({"ok": ok, "messages": messages})
@@ -90,6 +96,7 @@ def control_app(controlled: Controlled) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/status", status, methods=["GET"]),
+            Route("/v1/sessions", sessions, methods=["GET"]),
             Route("/v1/reload", reload, methods=["POST"]),
             Route("/v1/stop", stop, methods=["POST"]),
             Route("/v1/drain", drain, methods=["POST"]),
@@ -119,6 +126,10 @@ class Client:
     def status(self) -> dict[str, Any]:
         """The snapshot, as plain data."""
         return self._ask("GET", "/v1/status")
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Every live connection (runtime.Session, as plain data)."""
+        return list(self._ask("GET", "/v1/sessions")["sessions"])
 
     def reload(self) -> dict[str, Any]:
         """{"ok": bool, "messages": [str]}: the present plan stays unless ok."""

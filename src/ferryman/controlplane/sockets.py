@@ -162,7 +162,9 @@ def _bind(address: Address, backlog: int, transparent: bool) -> socket.socket:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.v6only))
             if transparent:
                 set_transparent(sock, True)
-            sock.bind((address.host, address.port))
+            host, _, device = address.host.partition("%")
+            scope = (0, socket.if_nametoindex(device)) if device else ()  # of a link-local address
+            sock.bind((host, address.port, *scope))
         sock.listen(backlog or socket.SOMAXCONN)
     except BaseException:
         sock.close()

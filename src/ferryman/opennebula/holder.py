@@ -7,6 +7,7 @@ socket, a line of JSON each way, descriptors beside the answer (SCM_RIGHTS):
     {"do": "bind", "host": …, "port": …, "backlog": …}    the socket, or {"errno": …}
     {"do": "release", "host": …, "port": …}               it is not wanted any more
     {"do": "list"}                                         {"held": [[host, port], …]}
+    {"do": "guests"}                                       {"guests": [[address, MAC], …]}, those lately heard of
 
 Whoever may open the Unix socket may ask: its file belongs to the user that both daemons run as, with mode 0600.
 """
@@ -144,6 +145,8 @@ def _answer(
 ) -> tuple[dict[str, Any], socket.socket | None]:
     if question["do"] == "list":
         return {"held": list(held)}, None
+    if question["do"] == "guests":
+        return {"guests": _neighbours()}, None
     place = host, port = str(question["host"]), int(question["port"])
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if question["do"] == "release":
@@ -160,6 +163,13 @@ def _answer(
             return {"errno": error.errno}, None
         log.write("info", f"Bind {shown}")
     return {}, held[place]
+
+
+def _neighbours() -> list[tuple[str, str]]:
+    """The table of the namespace (proc(5), net/arp), without those that did not answer."""
+    with open("/proc/thread-self/net/arp") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return sorted((row[0], row[3]) for row in rows if row[3] != "00:00:00:00:00:00")
 
 
 class _Log:

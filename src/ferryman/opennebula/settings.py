@@ -12,15 +12,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ferryman.config import yamltree as tree
 from ferryman.config.nearest import nearest
 from ferryman.config.place import Mistake, Word
 from ferryman.config.source import Diagnostics, Mark, Source
+from ferryman.opennebula import options
+from ferryman.opennebula.options import Options
 
-_KEYS: Final = (":tproxy", ":tproxy_debug_level", ":tproxy_process_owner")
+_KEYS: Final = (":tproxy", ":tproxy_debug_level", ":tproxy_process_owner", options.KEY)
 _ENTRY: Final = (":service_port", ":remote_addr", ":remote_port", ":networks")
 _LEVELS: Final = ("error", "warning", "info", "debug")
 _NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0|[1-9][0-9_]{0,9}")
@@ -50,10 +52,13 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the file says. `level`: what is logged, of `error`, `warning`, `info`, `debug`."""
+    """What the file says. `level`: what is logged, of `error`, `warning`, `info`, `debug`; `owner`: the user that the
+    daemons run as."""
 
     services: tuple[Service, ...] = ()
     level: str = "info"
+    owner: str = "nobody"
+    options: Options = field(default_factory=Options)
 
     def on(self, network: Collection[str]) -> list[Service]:
         """The services of a virtual network, of which the name, the id, or both are given. The first of a port wins."""
@@ -74,10 +79,12 @@ def read(source: Source, diagnostics: Diagnostics) -> Settings:
         return Settings()
     for key, word in root.keys.items():
         _warn_of_misspelt(key, word, diagnostics)
-    level = "info"
+    level, owner = "info", "nobody"
     try:
         if (value := root.values.get(":tproxy_debug_level")) is not None:
             level = _level(tree.one(value, ":tproxy_debug_level"))
+        if (value := root.values.get(":tproxy_process_owner")) is not None:
+            owner = tree.one(value, ":tproxy_process_owner").text
     except Mistake as mistake:
         diagnostics.error(mistake.mark, mistake.message, mistake.hint)
     services = list(_services(root.values.get(":tproxy"), diagnostics))
@@ -87,7 +94,12 @@ def read(source: Source, diagnostics: Diagnostics) -> Settings:
             where = " on the networks that both name" if service.networks and first.networks else ""
             message = f"service port {service.port} is taken by the entry at {first.mark}, which counts{where}"
             diagnostics.warning(service.mark, message, "give one of them another port, or other networks")
-    return Settings(tuple(services), level)
+    found = options.read(source, diagnostics)
+    for option in found.entries:
+        if all(service.port != option.port for service in services):
+            place = found.document.mark((*option.path, ":service_port"))
+            diagnostics.warning(place, f"no service has the port {option.port}", "name one of `:tproxy:`")
+    return Settings(tuple(services), level, owner, found)
 
 
 def _warn_of_misspelt(key: str, word: Word, diagnostics: Diagnostics) -> None:

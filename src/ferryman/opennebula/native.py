@@ -1,0 +1,168 @@
+"""What guests of which bridge reach, as a native configuration: a listener for each port of each bridge.
+
+Made of what nftables holds (that is what counts), of what the settings say beyond it, and of what is known of the
+bridges. Services of several bridges that lead to the same place share a backend, so that it is checked once. Called by
+opennebula.outer for the daemon's plan, and by `ferryman tproxy check` for what is wrong with `:tproxy_options:`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from ferryman.config.source import Diagnostics, Document, Mark, Path
+from ferryman.opennebula import names
+from ferryman.opennebula.database import Endpoint
+from ferryman.opennebula.settings import Service, Settings
+from ferryman.plan import Plan
+
+WORKERS: Final = 1
+"""As many as OpenNebula's own; one carries what a hypervisor's guests need, and limits per guest are exact."""
+_LEVELS: Final = {"error": "err", "warning": "warning", "info": "info", "debug": "debug"}
+_STRANGE: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
+Networks = Mapping[str, Collection[str]]
+"""The virtual networks of bridges, by name or id, as far as they are known."""
+
+
+def plan(
+    endpoints: Mapping[str, Sequence[Endpoint]], settings: Settings, networks: Networks
+) -> tuple[Plan | None, Diagnostics]:
+    """A plan, or None where the options do not fit; and all that is to be said of it."""
+    from ferryman.config.compile import compile_plan
+    from ferryman.config.validate import validate
+
+    diagnostics = Diagnostics()
+    made = document(endpoints, settings, networks)
+    configuration = validate(made, diagnostics)
+    found = None if configuration is None else compile_plan(made, configuration, diagnostics)
+    return None if diagnostics.errors else found, diagnostics
+
+
+def document(endpoints: Mapping[str, Sequence[Endpoint]], settings: Settings, networks: Networks) -> Document:
+    """The configuration as data, with the places in the settings that it comes from."""
+    writing = _Writing(settings)
+    for bridge, wanted in endpoints.items():
+        for endpoint in wanted:
+            writing.add(bridge, endpoint, _service(endpoint, settings, networks.get(bridge)), bridge in networks)
+    data: dict[str, Any] = {
+        "global": {
+            "workers": WORKERS,
+            "user": settings.owner,
+            "control": f"{names.RUN}/control.sock",
+            "drain_timeout": "10s",
+            "log": {"target": f"file:{names.log(names.OUTER)}", "max_level": _LEVELS[settings.level], "format": "iso"},
+        },
+        "listeners": writing.listeners,
+        "backends": writing.backends,
+    }
+    return Document("opennebula", data, writing.marks, writing.keys)
+
+
+def _service(endpoint: Endpoint, settings: Settings, networks: Collection[str] | None) -> Service | None:
+    """The entry of the settings that an endpoint was made of, if that can be told: only nftables knows for sure."""
+    if networks is not None:
+        candidates = [service for service in settings.on(networks) if service.port == endpoint.port]
+    else:
+        candidates = [service for service in settings.services if service.port == endpoint.port]
+    fitting = {(one.host, one.remote_port): one for one in candidates if _fits(one, endpoint)}
+    return next(iter(fitting.values())) if len(fitting) == 1 else None
+
+
+def _fits(service: Service, endpoint: Endpoint) -> bool:
+    return service.remote_port == endpoint.remote_port and (
+        service.host == endpoint.address or not _is_address(service.host)
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class _Writing:
+    """The parts of a configuration as they are put together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.listeners: dict[str, Any] = {}
+        self.backends: dict[str, Any] = {}
+        self.marks: dict[Path, Mark] = {}
+        self.keys: dict[Path, Mark] = {}
+
+    def add(self, bridge: str, endpoint: Endpoint, service: Service | None, ours: bool) -> None:
+        """A listener, and its backend unless that is there. `ours`: its namespace was made here, and has IPv6."""
+        name = f"{_plain(bridge)}:{endpoint.port}"
+        inside = names.inner(bridge)
+        binds = [{"address": f"{names.ADDRESS}:{endpoint.port}", "namespace": inside}]
+        if ours:
+            scoped = f"{names.ADDRESS6}%{names.door(bridge)[1]}"
+            binds.append({"address": f"[{scoped}]:{endpoint.port}", "namespace": inside})
+        servers, remotes = self._servers(bridge, endpoint, service)
+        backend: dict[str, Any] = {
+            "servers": servers, "connect_timeout": "5s", "retries": 1, "keepalive": True, "check": len(servers) > 1,
+        }  # fmt: skip
+        listener: dict[str, Any] = {
+            "bind": binds, "keepalive": True, "log": f"file:{names.log(names.inner(bridge))}",
+        }  # fmt: skip
+        origin: list[Path] = []
+        for option in self._settings.options.entries:
+            if option.is_for(bridge, endpoint.port):
+                backend.update(option.settings["backend"])
+                listener.update(option.settings["listener"])
+                origin.append(option.path)
+        to = self._backend(f"{endpoint.port}-{_plain(remotes[0])}", backend, origin)
+        listener["to"] = to
+        self.listeners[name] = listener
+        if service is not None:
+            self.marks["listeners", name] = service.mark
+        self._places(("listeners", name), ":listener", origin)
+
+    def _servers(self, bridge: str, endpoint: Endpoint, service: Service | None) -> tuple[list[Any], list[str]]:
+        """By the name, where there is one, so that it is looked up again and again; then what it was when the bridge
+        came up, and what the options name."""
+        known = f"{endpoint.address}:{endpoint.remote_port}"
+        remotes = [known]
+        if service is not None and not _is_address(service.host):
+            remotes = [f"{service.host}:{endpoint.remote_port}", known]
+        for option in self._settings.options.entries:
+            if option.is_for(bridge, endpoint.port):
+                remotes += [remote for remote in option.remotes if remote not in remotes]
+        return [remotes[0], *({"address": remote, "backup": True} for remote in remotes[1:])], remotes
+
+    def _backend(self, stem: str, data: dict[str, Any], origin: list[Path]) -> str:
+        name, number = stem, 1
+        while (present := self.backends.get(name)) is not None and _text(present) != _text(data):
+            number += 1
+            name = f"{stem}-{number}"
+        if present is None:
+            self.backends[name] = data
+            self._places(("backends", name), ":backend", origin)
+        return name
+
+    def _places(self, path: Path, section: str, origin: list[Path]) -> None:
+        """Where what the options say of a section stands."""
+        written = self._settings.options.document
+        for come_from in origin:
+            inside = (*come_from, section)
+            for here, there in ((self.marks, written.marks), (self.keys, written.keys)):
+                for at, mark in there.items():
+                    if at[: len(inside)] == inside and len(at) > len(inside):
+                        here[(*path, *at[len(inside) :])] = mark
+                    elif at == inside:
+                        here.setdefault(path, mark)
+
+
+def _plain(text: str) -> str:
+    """As part of the name of a listener or backend."""
+    return _STRANGE.sub("_", text)
+
+
+def _text(data: dict[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True)
