@@ -17,14 +17,14 @@ global
   nbthread 1
 defaults
   mode tcp
-  timeout connect 2s
-  timeout client 10s
-  timeout server 10s
+  timeout connect 60s
+  timeout client 60s
+  timeout server 60s
 """
 FRONTEND = """
 frontend fe{number}
   bind fd@{listener}
-  tcp-request inspect-delay 2s
+  tcp-request inspect-delay 60s
   tcp-request content capture req.payload(0,0) len 200 if {{ req.len gt 0 }}
   {lines}
   default_backend be
@@ -46,7 +46,7 @@ def program() -> str:
 def udp() -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
-    sock.settimeout(10)
+    sock.settimeout(60)
     return sock
 
 
@@ -92,7 +92,7 @@ def logged(folder: Path, frontends: Sequence[str], sinks: Sequence[socket.socket
         )
         try:
             for listener in listeners:
-                with socket.create_connection(listener.getsockname(), timeout=10) as client:
+                with socket.create_connection(listener.getsockname(), timeout=60) as client:
                     client.sendall(payload)
                     assert client.recv(100) == b"answer"
             return [sink.recv(65536) for sink in sinks]

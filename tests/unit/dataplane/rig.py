@@ -16,14 +16,14 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from ferryman.dataplane import counters
+from ferryman.dataplane import counters, loop
 from ferryman.dataplane.channel import Frames
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.worker import Worker
 from ferryman.plan import AccessLog, Address, Backend, Listener, LogTarget, Plan, Server, Settings
 
 LINGER_RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER on, 0 seconds
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def reset(sock: socket.socket) -> None:
@@ -64,6 +64,25 @@ class Far:
             sock.close()
 
 
+class Steady:
+    """The clock of loops, until `close`. By it the machine pauses no longer than LONGEST, which ends no connection."""
+
+    LONGEST = 0.2
+
+    def __init__(self) -> None:
+        self._seen = self._now = monotonic()
+        loop.monotonic = self  # type: ignore[assignment]
+
+    def __call__(self) -> float:
+        seen = monotonic()
+        self._now += min(seen - self._seen, self.LONGEST)
+        self._seen = seen
+        return self._now
+
+    def close(self) -> None:
+        loop.monotonic = monotonic
+
+
 class Driven(Worker):
     """A worker whose loop asks on every tick whether to go on."""
 
@@ -83,9 +102,10 @@ class Rig:
     """The worker, the supervisor's end of its channel, and everything it was given."""
 
     def __init__(self) -> None:
+        self.time = Steady()
         self.channel, theirs = socket.socketpair()
-        theirs.settimeout(5)
-        self.channel.settimeout(5)
+        theirs.settimeout(PATIENCE)
+        self.channel.settimeout(PATIENCE)
         self.reports_of = Frames(self.channel, trusted=False)
         self.worker = Driven(theirs, 0)
         self.said: list[dict[str, Any]] = []
@@ -129,10 +149,10 @@ class Rig:
 
     def run(self, until: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Let the worker run until the condition holds; fails when it never does."""
-        loop = self.worker.loop
-        self.worker.until, self.worker.deadline = until, monotonic() + seconds
-        loop.stopped, loop.interval = False, 0.02
-        loop.run()
+        turning = self.worker.loop
+        self.worker.until, self.worker.deadline = until, turning.now + seconds
+        turning.stopped, turning.interval = False, 0.02
+        turning.run()
         assert until(), "the condition did not come true"
 
     def turns(self, count: int) -> None:
@@ -195,6 +215,7 @@ class Rig:
         return self.logs[0].read().decode().splitlines()
 
     def close(self) -> None:
+        self.time.close()
         self.worker.order_drain(descriptors=[])
         self.worker.loop.stopped = True
         self.worker.run()
@@ -258,6 +279,7 @@ def hanging() -> Iterator[int]:
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(server.getsockname())
+        assert select.select([server], [], [], PATIENCE)[0], "one is in the queue"
         yield int(server.getsockname()[1])
         for filler in fillers:
             filler.close()

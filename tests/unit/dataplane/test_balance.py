@@ -183,7 +183,7 @@ class Echoes:
                 last.bind(("127.0.0.1", 0))
                 self.stopping = frozenset({last.getsockname()})
                 last.connect(listening.getsockname())
-                thread.join(timeout=10)
+                thread.join(timeout=60)
             listening.close()
 
 
@@ -194,7 +194,7 @@ def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tupl
     if program is None:
         pytest.skip("haproxy is not installed")
     file: Path = tmp_path_factory.mktemp("haproxy") / "haproxy.cfg"
-    lines = ["defaults", " mode tcp", " timeout connect 10s", " timeout client 10s", " timeout server 10s"]
+    lines = ["defaults", " mode tcp", " timeout connect 60s", " timeout client 60s", " timeout server 60s"]
     with contextlib.ExitStack() as stack:
         echoes = Echoes(4)
         stack.callback(echoes.stop)
@@ -212,14 +212,14 @@ def haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tupl
                 lines.append(f" server s{number} 127.0.0.1:{echoes.ports[number]} {options}")
         file.write_text("\n".join(lines) + "\n")
         process = subprocess.Popen([program, "-db", "-f", str(file)], pass_fds=descriptors)
-        stack.callback(process.wait, timeout=20)
+        stack.callback(process.wait, timeout=60)
         stack.callback(process.terminate)
         assert ask("127.0.0.1", "127.0.0.1", ports["equal"][0]) in "012"
         yield ports
 
 
 def ask(source: str, host: str, port: int) -> str:
-    with socket.create_connection((host, port), timeout=20, source_address=(source, 0)) as client:
+    with socket.create_connection((host, port), timeout=60, source_address=(source, 0)) as client:
         return client.recv(16).decode()
 
 

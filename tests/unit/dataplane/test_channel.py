@@ -17,7 +17,7 @@ from ferryman.dataplane.channel import Frames, frame, send_order
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
     with ours, theirs:
         yield ours, theirs

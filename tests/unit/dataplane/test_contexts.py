@@ -358,6 +358,6 @@ def test_a_chroot_without_proc_is_named_as_the_reason(tmp_path: Any) -> None:
         "    try: make()\n"
         "    except contexts.TlsFailure as failure: print(failure.reason)\n"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert "TLS needs /proc, also in a chroot" in run.stdout, run.stderr
     assert "the system has no authorities to trust" in run.stdout

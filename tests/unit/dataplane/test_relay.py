@@ -11,6 +11,7 @@ from contextlib import suppress
 from math import inf
 
 import pytest
+from rig import PATIENCE, Steady
 
 from ferryman.dataplane import relay
 from ferryman.dataplane.loop import EDGE, Loop
@@ -31,7 +32,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
     near.setblocking(False)
-    far.settimeout(10)
+    far.settimeout(PATIENCE)
     return near, far
 
 
@@ -40,6 +41,7 @@ class Crossing:
 
     def __init__(self, limit: float = inf) -> None:
         self.over: list[Tunnel] = []
+        self.time = Steady()
         self.loop = Loop(lambda now: self.tick(now), lambda: None)
         self.loop.interval = 0.02
         self.carrier = Carrier(self.loop, self.over.append, lambda tunnel: None)
@@ -59,8 +61,8 @@ class Crossing:
         self.loop.stopped = self.until() or now > self.deadline
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Let the loop run until the condition holds; fails after 10 s."""
-        self.until, self.deadline, self.loop.stopped = until, self.loop.now + 10, False
+        """Let the loop run until the condition holds; fails when it never does."""
+        self.until, self.deadline, self.loop.stopped = until, self.loop.now + PATIENCE, False
         self.loop.run()
         assert until(), "the condition did not come true"
 
@@ -84,6 +86,7 @@ class Crossing:
             raise errors[0]
 
     def close(self) -> None:
+        self.time.close()
         self.tunnel.finish("K-", "killed")
         self.loop.stopped = True
         self.loop.run()
@@ -245,7 +248,7 @@ def test_a_reader_that_stops_stops_the_writer_and_nothing_is_lost(crossing: Cros
     received: list[bytes] = []
 
     def rest() -> None:
-        crossing.client.settimeout(10)
+        crossing.client.settimeout(PATIENCE)
         crossing.client.sendall(data[sent:])
         crossing.client.shutdown(socket.SHUT_WR)
 
@@ -268,7 +271,7 @@ def test_without_a_descriptor_for_a_pipe_the_rest_waits_in_memory(
         crossing.client.shutdown(socket.SHUT_WR)
 
     def wait_then_read() -> None:
-        blocked.wait(10)
+        assert blocked.wait(PATIENCE)
         received.append(read_all(crossing.server))
 
     blocked = threading.Event()
@@ -296,13 +299,13 @@ def test_silence_is_cut_after_the_limit() -> None:
 
 
 def test_traffic_one_way_keeps_both_sides_alive() -> None:
-    crossing = Crossing(limit=1.5)
+    crossing = Crossing(limit=1.0)
     try:
         start = crossing.loop.now
 
         def trickle() -> bool:
             crossing.client.send(b".")
-            return crossing.loop.now - start > 3
+            return crossing.loop.now - start > 2
 
         crossing.run(trickle)
         assert not crossing.over

@@ -174,8 +174,14 @@ def test_each_line_is_a_datagram() -> None:
 
 
 def test_a_udp_port_where_nobody_listens_comes_back_to_life() -> None:
-    with udp() as receiver:
-        address = receiver.getsockname()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:  # so that nobody else gets the port
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.connect(("127.0.0.1", 9))  # it hears nobody but that one
+        _lost_and_here(taken.getsockname())
+
+
+def _lost_and_here(address: tuple[str, int]) -> None:
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sender.connect(address)
     sink = Sink(target(format="raw"), sender.detach(), 1)
@@ -183,8 +189,9 @@ def test_a_udp_port_where_nobody_listens_comes_back_to_life() -> None:
         sink.emit("info", "lost")
         sink.flush()  # the kernel tells of the refusal at the next send, which it then does not do
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         receiver.bind(address)
-        receiver.settimeout(10)
+        receiver.settimeout(60)
         sink.emit("info", "here")
         sink.flush()
         assert receiver.recv(100) == b"here\n"

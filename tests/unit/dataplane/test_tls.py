@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import trustme
-from rig import Far, Rig, open_descriptors, plan, reset
+from rig import PATIENCE, Far, Rig, open_descriptors, plan, reset
 
 from ferryman.dataplane import contexts, fdio, tls
 from ferryman.dataplane.contexts import ServerTerms
@@ -146,7 +146,7 @@ class Beside:
             self.error = error
 
     def join(self) -> None:
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
 
@@ -312,7 +312,7 @@ def test_openssl_as_the_client(rig: Rig, tmp_path: Any, trusted: bool) -> None:
             near.close()
             shaking.to_client()
             outcome = shaking.ended()
-            said, _ = run.communicate(timeout=10)
+            said, _ = run.communicate(timeout=PATIENCE)
     if trusted:
         assert isinstance(outcome, Established)
         assert b"ALPN protocol: h2" in said

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import trustme
-from rig import Far, Rig, gauges, open_descriptors, plan, reset
+from rig import PATIENCE, Far, Rig, Steady, gauges, open_descriptors, plan, reset
 from test_relay import LISTENER, Crossing, tcp_pair
 
 from ferryman.dataplane import connect, contexts, fdio, openssl, tls, tlsrelay
@@ -139,6 +139,7 @@ class TlsCrossing(Crossing):
 
     def __init__(self, sides: str, version: str = "TLSv1.3", limit: float = inf, say: bytes = b"") -> None:
         self.over = []
+        self.time = Steady()
         self.loop = Loop(lambda now: self.tick(now), lambda: None)
         self.loop.interval = 0.02
         self.carrier = Carrier(self.loop, self.over.append, lambda tunnel: None)
@@ -174,7 +175,7 @@ def side(
         with suppress(ssl.SSLWantReadError):
             sock.do_handshake()
             break
-        select.select([sock], [], [], 10)
+        select.select([sock], [], [], PATIENCE)
     thread.join()
     return peer, sock
 
@@ -221,7 +222,7 @@ def fill(crossing: TlsCrossing, data: bytes) -> int:
         return crossing.tunnel.client.waits
 
     crossing.run(push)
-    crossing.client.settimeout(10)
+    crossing.client.settimeout(PATIENCE)
     unsent = waiting
     if unsent:
         original = crossing.one.sendall
@@ -430,7 +431,7 @@ def test_an_end_amidst_a_record_is_no_orderly_end(crossing: TlsCrossing, length:
     one.tls.write(bytes(1000))
     crossing.client.sendall(one.outgoing.read()[:length])
     if not at_once:
-        select.select([near], [], [], 10)
+        select.select([near], [], [], PATIENCE)
         crossing.run(lambda: not select.select([near], [], [], 0)[0])
     crossing.client.shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionResetError):
@@ -531,7 +532,7 @@ def test_a_close_notify_is_made_without_reading(
     sock = both.tunnel.client.sock
     assert sock is not None
     one.sendall(b"unread")
-    select.select([sock], [], [], 10)
+    select.select([sock], [], [], PATIENCE)
     before = open_descriptors()
     notice = tlsrelay.close_notify(sock)
     assert open_descriptors() == before
@@ -560,8 +561,9 @@ def test_new_keys_in_the_middle() -> None:
             with suppress(ssl.SSLWantReadError):
                 sock.do_handshake()
                 break
-            select.select([sock], [], [], 10)
+            select.select([sock], [], [], PATIENCE)
         crossing.over = []
+        crossing.time = Steady()
         crossing.loop = Loop(lambda now: crossing.tick(now), lambda: None)
         crossing.loop.interval = 0.02
         crossing.carrier = Carrier(crossing.loop, crossing.over.append, lambda tunnel: None)
@@ -762,13 +764,13 @@ def test_back_pressure_goes_through_a_layer(journeys: Journeys) -> None:
             while rest:
                 if not select.select([], [server.sock], [], 0.3)[1]:
                     full.set()
-                    select.select([], [server.sock], [], 10)
+                    select.select([], [server.sock], [], PATIENCE)
                 rest = rest[sent(rest) :]
-        server.sock.settimeout(10)
+        server.sock.settimeout(PATIENCE)
         server.end()
 
     def read() -> None:
-        assert full.wait(10)
+        assert full.wait(PATIENCE)
         received.append(client.read_all())
 
     journeys.beside(send, read)
