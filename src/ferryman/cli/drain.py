@@ -46,7 +46,8 @@ def drain(control: str, timeout: float | None) -> None:
     ended = watch.wait(timeout, look)
     progress.close()
     if not ended:
-        raise ControlError(f"process {watch.pid} is still draining after {timeout:g} s: {progress.text()}")
+        left = f": {progress.text()}" if progress.left >= 0 else ""
+        raise ControlError(f"process {watch.pid} is still draining after {timeout:g} s{left}")
     click.echo(f"process {watch.pid} has ended")
 
 
@@ -54,7 +55,7 @@ class _Progress:
     """The number of connections left: one line that changes on a terminal, a line for each change elsewhere."""
 
     def __init__(self) -> None:
-        self.left = -1
+        self.left = -1  # not known yet
         self._terminal = sys.stdout.isatty()
 
     def show(self, left: int) -> None:

@@ -59,12 +59,12 @@ class Watch:
         return False
 
     def wait(self, timeout: float | None, tick: Callable[[], None] = lambda: None) -> bool:
-        """Wait until it is gone, calling `tick` now and then. False: it is still there after `timeout` seconds."""
+        """Wait until it is gone, calling `tick` at once and then now and then. False: not within `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while not self.gone():
+            tick()
             if end is not None and time.monotonic() >= end:
                 return False
-            tick()
             if self._descriptor is None:
                 time.sleep(INTERVAL)
             else:
