@@ -19,7 +19,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,25 @@ T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
 _FOLDERS = ("/run", "/var/log", "/var/lib", "/var/tmp")
+_DRIVER = """
+import json, os, sys, types
+sys.modules["ferryman.opennebula.daemons"] = types.SimpleNamespace(follow=lambda: [])
+from ferryman.cli.main import Ferryman
+from ferryman.cli.tproxy_bridges import apply, down, heal, up
+from ferryman.config import load
+from ferryman.opennebula import driver, settings
+print("ready", flush=True)
+for line in sys.stdin:
+    arguments, path, said = json.loads(line)
+    child = os.fork()
+    if not child:
+        for descriptor, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(said + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+        os.environ["PATH"] = path + os.environ["PATH"]
+        Ferryman("tproxy", commands=[up, down, apply, heal])(arguments)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Runs the driver half again and again, each time in a process of its own that need not import anything."""
 _CABLES = itertools.count()
 
 
@@ -60,6 +79,7 @@ class Host:
              "--mount-proc", "sh", "-c", "\n".join(setup)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self._drivers: list[Driver] = []
         assert self._first.stdout is not None
         assert self._first.stderr is not None
         try:
@@ -74,6 +94,8 @@ class Host:
     def close(self) -> None:
         self._first.kill()
         self._first.communicate()
+        for driver in self._drivers:
+            driver.close()
 
     def __enter__(self) -> Host:
         return self
@@ -115,6 +137,23 @@ class Host:
     def ferryman(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`ferryman tproxy` to its end."""
         return self.run(sys.executable, "-m", "ferryman", "tproxy", *arguments, check=check)
+
+    def driver(self, *arguments: str, check: bool = True, path: str = "") -> subprocess.CompletedProcess[str]:
+        """`ferryman tproxy up`, `down`, `apply` or `heal` without what follows: no daemon is started.
+
+        `path` goes before PATH, such as "/run/steps:".
+        """
+        if not self._drivers:
+            self._drivers.append(Driver(self))
+        ended = self._drivers[0].begin(*arguments, path=path).finish()
+        assert not check or ended.returncode == 0, f"{arguments}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
+        return ended
+
+    def drivers(self, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+        """Several of them at once."""
+        self._drivers += [Driver(self) for _ in range(len(commands) - len(self._drivers))]
+        begun = [driver.begin(*command) for driver, command in zip(self._drivers, commands, strict=False)]
+        return [driver.finish() for driver in begun]
 
     def ip(self, words: str, namespace: str = "") -> str:
         return self.run("ip", *words.split(), namespace=namespace).stdout
@@ -162,6 +201,37 @@ class Host:
         for host in (self, other):
             host.ip(f"link set {cable} master {bridge} up")
         return cable
+
+
+class Driver:
+    """Runs the driver half of ferryman on a host, as often as it is told to."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        pipe = subprocess.PIPE
+        self._process = host.popen(sys.executable, "-c", _DRIVER, stdin=pipe, stdout=pipe, text=True)
+        self._said = f"/run/driver{self._process.pid}."
+        self._arguments: Sequence[str] = ()
+        assert self._read() == "ready\n"
+
+    def begin(self, *arguments: str, path: str = "") -> Driver:
+        self._arguments = arguments
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([arguments, path, self._said]) + "\n")
+        self._process.stdin.flush()
+        return self
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        code = int(self._read())
+        out, err = (self._host.path(f"{self._said}{name}").read_text() for name in ("out", "err"))
+        return subprocess.CompletedProcess(self._arguments, code, out, err)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return str(self._process.stdout.readline())
 
 
 @dataclass(frozen=True, slots=True)

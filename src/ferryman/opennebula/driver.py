@@ -244,15 +244,14 @@ def _kind(bridge: str, devices: Mapping[str, Device]) -> bool:
     """Is it one of Open vSwitch? Raises StartError where it is no bridge at all."""
     if bridge in devices and devices[bridge].kind == "bridge":
         return False
-    names = [name for name, each in devices.items() if each.kind == "bridge"]
+    names, unknown = [name for name, each in devices.items() if each.kind == "bridge"], ""
     try:
         names += (others := openvswitch.bridges())
+        if bridge in others:
+            return True
     except StartError as error:
-        raise StartError(f"there is no bridge {bridge} of the kernel's ({', '.join(names)}), and {error}") from None
-    if bridge in others:
-        return True
-    names.sort()
-    there = f"there are {', '.join(names)}" if names else "this host has none"
+        unknown = f"; of Open vSwitch nothing is known: {error}"
+    there = f"there are {', '.join(sorted(names))}{unknown}" if names else f"this host has none{unknown}"
     what = f"{bridge} is no bridge" if bridge in devices else f"there is no bridge {bridge}"
     raise StartError(f"{what}; {there}")
 
