@@ -8,9 +8,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # ferryman is started hundreds of times, and compiling its modules each time costs more than running it
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# how long something takes says nothing on a machine that others use as well
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def _skips(config: pytest.Config) -> Iterator[str]:

@@ -31,7 +31,7 @@ def accepts(name: str, job: Job, *check: str) -> None:
     if not found(name) or name not in installed():
         pytest.skip(f"{name} is not installed")
     command = [*installed()[name].command(job), *check]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -52,7 +52,7 @@ def test_squid_configuration_is_accepted(kind: Kind, job: Job) -> None:
 def test_ferryman_configuration_is_accepted(kind: Kind, job: Job) -> None:
     certificates.write(job.certificates, "localhost")
     program, *_run, file = installed()["ferryman"].command(replace(job, kind=kind))
-    done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -60,5 +60,5 @@ def test_configuration_without_connections_held_ready_is_accepted(job: Job) -> N
     certificates.write(job.certificates, "localhost")
     program, *_run, file = installed()["ferryman-cold"].command(replace(job, kind="prewarm"))
     assert "prewarm" not in Path(file).read_text()
-    done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,11 +23,14 @@ Target = Callable[[bytes], None]
 
 
 def run(one: Target, seeds: Sequence[bytes], seconds: float, seed: int) -> int:
-    """Call `one` with the seeds and then with mutations of them; the number of calls. What it raises gets the input."""
+    """Call `one` with the seeds and then with mutations of them, for so long and once at least; the number of calls.
+
+    What it raises gets the input.
+    """
     rng = random.Random(seed)
     deadline = time.monotonic() + seconds
     calls = 0
-    while calls < len(seeds) or time.monotonic() < deadline:
+    while calls <= len(seeds) or time.monotonic() < deadline:
         data = seeds[calls] if calls < len(seeds) else mutated(rng, seeds)
         try:
             one(data)

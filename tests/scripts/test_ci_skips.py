@@ -26,7 +26,7 @@ def test_a_skip_fails_only_where_ci_is_set(ci: str, workers: list[str], code: in
     (tmp_path / "test_suite.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", *workers, "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env | {"CI": ci})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, env=env | {"CI": ci})
     assert done.returncode == code, done.stdout
     assert ("CI: 1 skipped" in done.stdout) == bool(ci)
     assert "1 passed, 1 skipped" in done.stdout.splitlines()[-1]

@@ -63,7 +63,7 @@ def test_run_until_terminated(run: Run, write: Write, tmp_path: Path) -> None:
     until(process.stdout, "is ready")
     assert os.path.exists(tmp_path / "web.sock")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert not os.path.exists(tmp_path / "web.sock")
 
 

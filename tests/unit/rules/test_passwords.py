@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import select
 import shutil
-import statistics
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +35,7 @@ def of_openssl(request: pytest.FixtureRequest) -> list[tuple[str, str]]:
     """Passwords of many lengths with the hashes that openssl gives them."""
     passwords = ["x", "secret", "pässwörd", "a b", "0" * 15, "0" * 16, "0" * 17, "long " * 20]
     made = subprocess.run(
-        ["openssl", "passwd", request.param, *passwords], capture_output=True, text=True, check=True, timeout=30
+        ["openssl", "passwd", request.param, *passwords], capture_output=True, text=True, check=True, timeout=60
     )
     return list(zip(passwords, made.stdout.split(), strict=True))
 
@@ -49,7 +51,7 @@ def test_openssl_makes_the_same(of_openssl: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize("option", ["-5", "-6"])
 def test_rounds_are_a_matter_of_the_hash(option: str) -> None:
     command = ["openssl", "passwd", option, "-salt", "rounds=1234$saltstring", "secret"]
-    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     assert made.startswith(f"${option[1]}$rounds=1234$saltstring$")
     assert check_hash(made) == ""
     assert matches(b"secret", made)
@@ -67,7 +69,7 @@ def test_published_vectors(password: str, secret: str) -> None:
 def test_htpasswd_makes_what_we_take(option: str) -> None:
     if shutil.which("htpasswd") is None:
         pytest.skip("htpasswd is not installed")
-    made = subprocess.run(["htpasswd", "-nb", option, "alice", "sécret"], capture_output=True, text=True, timeout=30)
+    made = subprocess.run(["htpasswd", "-nb", option, "alice", "sécret"], capture_output=True, text=True, timeout=60)
     if made.returncode:
         pytest.skip(f"this htpasswd knows no {option}")
     users, problems = parse_htpasswd(made.stdout)
@@ -193,28 +195,45 @@ def test_a_user_that_is_none_takes_as_long_as_one_that_is() -> None:
         assert not users.verify(user, "wrong")
         return time.thread_time() - start
 
-    known = statistics.median(took(f"user{number % 3}") for number in range(9))
-    unknown = statistics.median(took(f"other{number}") for number in range(9))
+    both = [(took(f"user{number % 3}"), took(f"other{number}")) for number in range(9)]  # in turn: the machine varies
+    known, unknown = (min(times) for times in zip(*both, strict=True))
     assert known > 0.003, "the hash is not the slow one it should be"
     assert 0.5 < unknown / known < 2
 
 
+@pytest.fixture
+def cooperative() -> Iterator[None]:
+    """Threads change only where one gives up the interpreter's lock by itself."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("cooperative")
 def test_others_work_while_a_hash_is_computed() -> None:
-    """With the interpreter's lock held, this thread would pause for nearly all of the check in the other one."""
-    for _ in range(5):
-        users = Passwords([("alice", BCRYPT.replace("$05$", "$10$"))])
-        thread = threading.Thread(target=users.verify, args=("alice", "wrong"))
-        began = last = time.monotonic()
+    """With the interpreter's lock held, this thread would not see the other one between begin and end of the check."""
+    users = Passwords([("alice", BCRYPT.replace("$05$", "$10$"))])
+    users.verify("alice", "wrong")  # the library is loaded now
+    events: list[str] = []
+
+    def check() -> None:
+        events.append("begun")
+        users.verify("alice", "wrong")
+        events.append("ended")
+
+    seen = False
+    for _ in range(50):  # this one may be kept from running just then
+        events.clear()
+        thread = threading.Thread(target=check)
         thread.start()
-        pause = 0.0
-        while thread.is_alive():
-            now = time.monotonic()
-            pause = max(pause, now - last)
-            last = now
+        while len(events) < 2:
+            seen = seen or events == ["begun"]
+            select.select([], [], [], 0)  # gives up the lock
         thread.join()
-        if pause < 0.8 * (last - began):
+        if seen:
             return
-    pytest.fail(f"a pause of {pause:.3f} s in a check of {last - began:.3f} s, five times")
+    pytest.fail("nobody else could work")
 
 
 @settings(deadline=None, max_examples=60)

@@ -207,5 +207,5 @@ def test_a_plan_comes_of_it(tmp_path: Path) -> None:
 @pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 def test_haproxy_takes_it_as_well(tmp_path: Path) -> None:
     _, file = loaded_with(tmp_path)
-    done = subprocess.run([str(HAPROXY), "-c", "-f", str(file)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([str(HAPROXY), "-c", "-f", str(file)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
