@@ -127,7 +127,7 @@ def test_a_client_that_gives_up_meanwhile_frees_everything(site: Site) -> None:
     until(lambda: site.ferry.status()["process"]["counts"]["sessions_now"] == 0, "what was before to end")
     before = site.ferry.descriptors()
     with site.connect("patient") as sock:
-        until(lambda: site.ferry.descriptors() > before, "the server to be tried")
+        until(lambda: site.ferry.listener("patient")["counts"]["sessions_now"] == 1, "the server to be tried")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     assert site.line("patient")["code"] == "CC"
     until(lambda: site.ferry.descriptors() <= before, "descriptors to be given back")

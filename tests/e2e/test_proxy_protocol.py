@@ -65,9 +65,7 @@ def haproxy(folder: Path, text: str) -> Peer:
     """HAProxy in the foreground; `{port}` in the text is where it is asked whether it is ready."""
     path, port = program("haproxy"), free_port()
     folder.mkdir()
-    timeouts = (
-        "defaults\n timeout connect 10s\n timeout client 10s\n timeout server 10s\n log stdout format raw local0\n"
-    )
+    timeouts = "defaults\n timeout connect 1m\n timeout client 5m\n timeout server 5m\n log stdout format raw local0\n"
     (folder / "conf").write_text(timeouts + text.replace("{port}", str(port)))
     return Peer(folder, port, [path, "-db", "-f", str(folder / "conf")])
 
@@ -190,6 +188,7 @@ def test_the_connections_own_addresses_count(ferry: Ferry, ports: dict[str, int]
 def test_what_is_no_good_header_is_cut_off(
     ferry: Ferry, ports: dict[str, int], origin: EchoServer, sent: bytes
 ) -> None:
+    until(lambda: not ferry.listener("in")["counts"]["sessions_now"], "what was before to end")
     before = origin.heard()
     with Talk(ports["in"]) as talk:
         own = endpoint(talk.sock.getsockname())

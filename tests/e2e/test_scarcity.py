@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,11 @@ from servers import EchoServer
 pytestmark = pytest.mark.twin
 
 
-def configuration(port: int, server: EchoServer, listener: str = "", backend: str = "", top: str = "") -> str:
-    return (
-        f"{top}\nlisteners:\n  web:\n    bind: 127.0.0.1:{port}\n{listener}"
-        f"    backend:\n      servers: [{{name: s, address: '{server.address}'{backend}}}]\n"
-    )
+def configuration(port: int, server: EchoServer, workers: int) -> str:
+    return f"""
+global: {{workers: {workers}}}
+listeners: {{web: {{bind: "127.0.0.1:{port}", servers: "{server.address}"}}}}
+"""
 
 
 def answers(port: int, text: bytes = b"hello") -> bool:
@@ -38,7 +38,7 @@ def test_out_of_descriptors_it_pauses_says_so_and_recovers(
     run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
 ) -> None:
     server, port = echo(), free_port()
-    ferry = run_ferry(configuration(port, server, top="global: {workers: 1}"))
+    ferry = run_ferry(configuration(port, server, workers=1))
     (worker,) = ferry.workers()
     used = len(os.listdir(f"/proc/{worker}/fd"))
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 21, used + 21))
@@ -62,17 +62,44 @@ def test_out_of_descriptors_it_pauses_says_so_and_recovers(
     assert ferry.log.count("pausing for a moment") <= 3, "said once in a while, not for every connection"
 
 
-def test_a_listener_at_its_limit_lets_the_rest_wait(
-    run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
-) -> None:
-    server, port = echo(), free_port()
-    ferry = run_ferry(configuration(port, server, listener="    max_connections: 3\n"))
-    socks = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(5)]
+class Site:
+    """A listener, with an echo server of its own, for each limit."""
+
+    def __init__(self, run: Callable[..., Ferry], end: ExitStack) -> None:
+        limits = {
+            "listener": ("max_connections: 3, ", "", ""),
+            "server": ("", ", max_connections: 1", ""),
+            "queue": ("", ", max_connections: 1", ", queue_timeout: 200ms"),
+        }
+        self.servers = {name: EchoServer() for name in limits}
+        for echo in self.servers.values():
+            end.callback(echo.close)
+        self.ports = {name: free_port() for name in limits}
+        self.ferry = run(
+            "listeners:\n"
+            + "".join(
+                f"  {name}: {{bind: '127.0.0.1:{self.ports[name]}', {listener}backend: "
+                f"{{servers: [{{name: s, address: '{self.servers[name].address}'{server}}}]{backend}}}}}\n"
+                for name, (listener, server, backend) in limits.items()
+            )
+        )
+
+    def connect(self, listener: str) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.ports[listener]), PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def site(run_shared_ferry: Callable[..., Ferry], at_the_end: ExitStack) -> Site:
+    return Site(run_shared_ferry, at_the_end)
+
+
+def test_a_listener_at_its_limit_lets_the_rest_wait(site: Site) -> None:
+    socks = [site.connect("listener") for _ in range(5)]
     try:
-        until(lambda: ferry.listener("web")["counts"]["sessions_now"] == 3, "three to be accepted")
+        until(lambda: site.ferry.listener("listener")["counts"]["sessions_now"] == 3, "three to be accepted")
         for sock in socks:
             sock.sendall(b"x")
-        assert server.connections <= 3
+        assert site.servers["listener"].connections <= 3
         for sock in socks[:3]:
             assert sock.recv(1) == b"x"
             sock.close()
@@ -83,33 +110,30 @@ def test_a_listener_at_its_limit_lets_the_rest_wait(
             sock.close()
 
 
-def test_a_server_at_its_limit_lets_the_rest_queue(
-    run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
-) -> None:
-    server, port = echo(), free_port()
-    ferry = run_ferry(configuration(port, server, backend=", max_connections: 1"))
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as first:
+def test_a_server_at_its_limit_lets_the_rest_queue(site: Site) -> None:
+    def queue() -> int:
+        rows = {row["name"]: row for row in site.ferry.status()["backends"]}
+        return int(rows["server"]["counts"]["queue_now"])
+
+    with site.connect("server") as first:
         first.sendall(b"1")
         assert first.recv(1) == b"1"
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as second:
+        with site.connect("server") as second:
+            client = f"127.0.0.1:{second.getsockname()[1]}"
             second.sendall(b"2")
-            until(lambda: ferry.status()["backends"][0]["counts"]["queue_now"] == 1, "the second to queue")
+            until(lambda: queue() == 1, "the second to queue")
             first.close()
             assert second.recv(1) == b"2"
-    until(lambda: len(ferry.lines()) == 2, "two lines")
-    assert ferry.lines()[1]["times"]["queue"] >= 0
+    assert site.ferry.line(lambda line: line["client"] == client)["times"]["queue"] >= 0
 
 
-def test_a_place_in_the_queue_has_its_time(run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]) -> None:
-    server, port = echo(), free_port()
-    text = configuration(port, server, backend=", max_connections: 1") + "      queue_timeout: 200ms\n"
-    ferry = run_ferry(text)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as first:
+def test_a_place_in_the_queue_has_its_time(site: Site) -> None:
+    with site.connect("queue") as first:
         first.sendall(b"1")
         assert first.recv(1) == b"1"
-        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", port), PATIENCE) as second:
+        with pytest.raises(ConnectionResetError), site.connect("queue") as second:
             second.recv(1)
-    line = ferry.line(lambda line: line["code"] == "sQ")
+    line = site.ferry.line(lambda line: line["listener"] == "queue" and line["code"] == "sQ")
     assert line["how"] == "timeout"
     assert line["times"]["total"] >= 200
 
@@ -125,7 +149,7 @@ def test_a_killed_worker_is_replaced_and_the_port_never_closes(
     run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
 ) -> None:
     server, port = echo(), free_port()
-    ferry = run_ferry(configuration(port, server, top="global: {workers: 2}"))
+    ferry = run_ferry(configuration(port, server, workers=2))
     for _ in range(4):
         assert answers(port)
     until(lambda: ferry.listener("web")["counts"]["sessions_now"] == 0, "them to end")
@@ -143,7 +167,7 @@ def test_a_hundred_connections_leave_no_memory_or_descriptors_behind(
     run_ferry: Callable[..., Ferry], echo: Callable[..., EchoServer]
 ) -> None:
     server, port = echo(), free_port()
-    ferry = run_ferry(configuration(port, server, top="global: {workers: 1}"))
+    ferry = run_ferry(configuration(port, server, workers=1))
 
     def batch() -> None:
         for _ in range(100):
