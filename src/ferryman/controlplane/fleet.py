@@ -25,6 +25,8 @@ READY_TIMEOUT: Final = 30.0
 BACKOFF: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before a worker that died is started again: more each time, from the first again after a calm minute."""
 CALM: Final = 60.0
+QUIT_TIMEOUT: Final = 3.0
+"""Seconds a worker has to end when it is told to; then it is killed."""
 
 
 class Orders(Protocol):
@@ -198,10 +200,10 @@ class Fleet:
         for worker in workers:
             worker.order("quit")
         for worker in workers:
-            if not await worker.ended(3.0):
+            if not await worker.ended(QUIT_TIMEOUT):
                 self._tell("alert", f"worker {worker.index} (pid {worker.pid}) does not stop; killed")
                 worker.kill()
-                await worker.ended(3.0)
+                await worker.ended(QUIT_TIMEOUT)
 
     def _report(self, worker: WorkerProcess, report: dict[str, Any]) -> None:
         kind = report.get("kind")

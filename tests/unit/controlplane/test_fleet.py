@@ -27,6 +27,11 @@ from ferryman.errors import StartError
 from ferryman.plan import Plan, Settings
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferryman.controlplane.fleet.QUIT_TIMEOUT", 60.0)
+
+
 class Crew:
     """A fleet and all that the supervisor would do around it. Servers' weights are 1 unless set."""
 
@@ -85,17 +90,17 @@ class Crew:
     # from outside
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
                 await asyncio.sleep(0.01)
 
     async def tunnel(self) -> tuple[socket.socket, socket.socket]:
         """A client, and the far end of what became of it."""
         (door,) = self.sockets.open.values()
-        client = socket.create_connection(door.getsockname(), 5)
+        client = socket.create_connection(door.getsockname(), 60)
         await self.until(lambda: select.select([self.far], [], [], 0)[0])
         connection, _ = self.far.accept()
-        connection.settimeout(5)
+        connection.settimeout(60)
         self.peers += [client, connection]
         return client, connection
 
@@ -236,11 +241,12 @@ def test_draining_waits_for_the_last_connection_and_starts_nobody() -> None:
         await crew.adopt(crew.plan(2))
         client, connection = await crew.tunnel()
         assert not await crew.fleet.drain(0.05)
+        await crew.until(lambda: any(worker.drained for worker in crew.fleet.workers.values()))
         (idle,) = [worker for worker in crew.fleet.workers.values() if worker.drained]
         os.kill(idle.pid, signal.SIGKILL)
         client.close()
         connection.close()
-        assert await crew.fleet.drain(20)
+        assert await crew.fleet.drain(60)
         assert idle in crew.fleet.workers.values(), "nobody took its place"
 
     tell(story)
