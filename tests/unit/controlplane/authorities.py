@@ -142,6 +142,6 @@ def openssl(*arguments: str, input: str = "") -> str:
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("openssl is not installed")
-    done = subprocess.run([program, *arguments], input=input, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([program, *arguments], input=input, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

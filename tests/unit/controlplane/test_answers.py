@@ -81,7 +81,7 @@ class Desk:
         return value, error, text
 
     async def settled(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.answers._tasks:
                 await asyncio.gather(*self.answers._tasks)
                 await asyncio.sleep(0)

@@ -43,7 +43,7 @@ def test_the_parent_comes_back_when_the_child_is_ready(start: Start, tmp_path: P
     try:
         with open(fifo, "w"):
             assert select.select([descriptor], [], [], 0)[0] == []
-        assert select.select([descriptor], [], [], 20)[0] == [descriptor]
+        assert select.select([descriptor], [], [], 60)[0] == [descriptor]
     finally:
         os.close(descriptor)
     assert (tmp_path / "log").read_text() == "ready was said\n"

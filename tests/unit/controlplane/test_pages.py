@@ -31,7 +31,7 @@ class Site:
     def request(
         self, target: str, method: str = "GET", user: str = "", headers: dict[str, str] | None = None
     ) -> tuple[http.client.HTTPResponse, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = dict(headers or {})
         if user:
             sent["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
@@ -64,7 +64,7 @@ def serving(pages: Pages, view: StillView) -> Iterator[Site]:
         finally:
             asyncio.run_coroutine_threadsafe(web.stop(), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
+            thread.join(60)
             loop.close()
 
 

@@ -37,7 +37,7 @@ def tell(story: Callable[[Boss], Awaitable[None]]) -> Boss:
             await story(boss)
         finally:
             boss.worker.kill()
-            assert await boss.worker.ended(10)
+            assert await boss.worker.ended(60)
 
     asyncio.run(whole())
     return boss
@@ -67,7 +67,7 @@ def test_a_real_worker_ends_when_told_to() -> None:
     async def story(boss: Boss) -> None:
         assert boss.worker.alive
         assert boss.worker.order("quit")
-        assert await boss.worker.ended(20)
+        assert await boss.worker.ended(60)
         assert not boss.worker.order("quit"), "nobody listens any more"
 
     boss = tell(story)
@@ -78,7 +78,7 @@ def test_a_real_worker_ends_when_told_to() -> None:
 def test_a_real_worker_that_cannot_do_as_told_says_so_by_its_status(capfd: pytest.CaptureFixture[str]) -> None:
     async def story(boss: Boss) -> None:
         boss.worker.order("nonsense")
-        assert await boss.worker.ended(20)
+        assert await boss.worker.ended(60)
 
     assert tell(story).status == 70
     assert "internal error" in capfd.readouterr().err
@@ -93,7 +93,7 @@ def test_a_real_worker_imports_nothing_from_the_folder_it_was_started_in(
 
     async def story(boss: Boss) -> None:
         boss.worker.order("quit")
-        assert await boss.worker.ended(20)
+        assert await boss.worker.ended(60)
 
     assert tell(story).status == 0
 
@@ -115,7 +115,7 @@ def test_no_answer_in_time_and_no_answer_ever(script: Callable[[str], None]) -> 
     async def story(boss: Boss) -> None:
         assert await boss.worker.ask("sessions", timeout=0.05) is None
         assert await boss.worker.ask("sessions", timeout=60) is None, "it died: nobody waits for it"
-        assert await boss.worker.ended(10)
+        assert await boss.worker.ended(60)
         assert await boss.worker.ask("sessions", timeout=60) is None
 
     tell(story)
@@ -143,7 +143,7 @@ def test_a_worker_that_talks_nonsense_is_ended(script: Callable[[str], None], no
     script(f"{nonsense}\nsock.recv(1)")
 
     async def story(boss: Boss) -> None:
-        assert await boss.worker.ended(10)
+        assert await boss.worker.ended(60)
 
     boss = tell(story)
     assert boss.status is not None
@@ -154,7 +154,7 @@ def test_strange_but_well_formed_reports_are_passed_on(script: Callable[[str], N
     script("say({'request': [1]})\nsay({'request': {}})\nsay({'request': 'x'})")
 
     async def story(boss: Boss) -> None:
-        assert await boss.worker.ended(10)
+        assert await boss.worker.ended(60)
 
     assert tell(story).reports == [{"request": [1]}, {"request": {}}, {"request": "x"}]
 
@@ -167,7 +167,7 @@ def test_a_worker_that_does_not_listen_is_ended_not_waited_for(
 
     async def story(boss: Boss) -> None:
         assert not boss.worker.order("plan", "x" * 2_000_000)
-        assert await boss.worker.ended(10)
+        assert await boss.worker.ended(60)
 
     assert tell(story).status == -9
 

@@ -30,10 +30,15 @@ def tcp(port: int = 0, host: str = "127.0.0.1") -> Address:
     return Address("inet", host, port)
 
 
+_TAKEN: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody else gets meanwhile: it is bound, which keeps nobody who may reuse it from listening there."""
+    _TAKEN.append(socket.socket())
+    _TAKEN[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _TAKEN[-1].bind(("127.0.0.1", 0))
+    return int(_TAKEN[-1].getsockname()[1])
 
 
 @pytest.fixture

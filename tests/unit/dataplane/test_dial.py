@@ -217,8 +217,8 @@ def test_another_address_of_a_name_is_tried_when_the_first_is_slow(rig: Rig) -> 
 
 
 def test_another_address_is_tried_at_once_when_the_first_refuses(rig: Rig) -> None:
-    with socket.create_server(("127.0.0.2", 0)) as good:
-        port = good.getsockname()[1]
+    port = closed_port()
+    with socket.create_server(("127.0.0.2", port)):
         rig.follow(plan(server(port, address=Address("name", "two.example", port))))
         rig.worker.order_addresses({0: ["127.0.0.1", "127.0.0.2"]}, descriptors=[])
         rig.client()

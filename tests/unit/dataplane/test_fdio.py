@@ -349,9 +349,10 @@ def test_connect_from_an_ipv6_address_lets_connecting_choose_the_port(fdio: Any,
 def test_connect_from_a_port_twice(fdio: Any, net: Net, tcp: str) -> None:
     """Two destinations may be called from one port."""
     family, host = LOOPBACK[tcp]
-    spare = net.listener(family, (host, 0))
+    spare = net.keep(socket.socket(family))  # so that nobody else gets the port
+    spare.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    spare.bind((host, 0))
     port = spare.getsockname()[1]
-    spare.close()
     for _ in range(2):
         listener = net.listener(family, (host, 0))
         fd, _ = fdio.connect_from(family, host, listener.getsockname()[1], host, port, False, "")

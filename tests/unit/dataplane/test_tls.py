@@ -428,8 +428,11 @@ def test_a_client_that_leaves_while_the_server_is_spoken_with(shaking: Shaking) 
 @openssl
 def test_openssl_as_the_server(shaking: Shaking, tmp_path: Any) -> None:
     (tmp_path / "server.pem").write_bytes(CHAIN + KEY)
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    taken = socket.socket()  # so that nobody else gets the port
+    shaking.rig.peers.append(taken)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
     command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(tmp_path / "server.pem"), "-tls1_2"]
     with subprocess.Popen(
         [*command, "-alpn", "http/1.1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

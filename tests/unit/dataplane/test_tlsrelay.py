@@ -356,7 +356,7 @@ def test_the_end_waits_as_well_when_the_socket_is_full(both: TlsCrossing) -> Non
     both.tick = tick  # type: ignore[method-assign]
 
     def read() -> None:
-        parted.wait(10)
+        assert parted.wait(PATIENCE)
         received.append(both.other.read_all())
 
     both.exchange(rest, read)

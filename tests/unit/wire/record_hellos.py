@@ -104,7 +104,7 @@ CLIENTS = {
 }
 
 
-def record(client: Client, deadline: float = 20.0) -> bytes:
+def record(client: Client, deadline: float = 60.0) -> bytes:
     """Run the client against a socket that never answers and return its first record; `deadline` in seconds.
 
     Raises FileNotFoundError without the program, TimeoutError if no hello comes, ConnectionError if it is cut short.
