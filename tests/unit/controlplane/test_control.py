@@ -15,9 +15,16 @@ from plans import StillView, shop
 
 from ferryman.controlplane import control
 from ferryman.controlplane.control import Client, control_app
+from ferryman.controlplane.runtime import Session
 from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.web import WebServer
 from ferryman.errors import ControlError
+
+
+SESSION: Session = {
+    "id": 7, "worker": 1, "listener": "web", "backend": "app", "server": "s1", "client": "192.0.2.7:40312",
+    "sni": None, "age": 1.5, "idle": 0.5, "bytes_in": 1, "bytes_out": 2, "state": "carrying",
+}  # fmt: skip
 
 
 class Supervisor:
@@ -37,6 +44,9 @@ class Supervisor:
 
     def begin_stop(self, drain: bool) -> None:
         self.asked.append("drain" if drain else "stop")
+
+    async def sessions(self) -> list[Session]:
+        return [SESSION]
 
     def learned_entries(self) -> list[dict[str, Any]]:
         return [{"listener": "out", "client": "192.0.2.7", "name": "a.example", "seconds": 59}]
@@ -61,11 +71,11 @@ def client(supervisor: Supervisor, tmp_path: Path) -> Iterator[Client]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     server = WebServer(control_app(supervisor))
-    asyncio.run_coroutine_threadsafe(server.start([sock]), loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.start([sock]), loop).result(60)
     yield Client(path)
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    thread.join(60)
     loop.close()
     sock.close()
 
@@ -136,7 +146,7 @@ def test_what_answers_is_no_ferryman(tmp_path: Path, answer: bytes) -> None:
         thread.start()
         with pytest.raises(ControlError):
             Client(path).status()
-        thread.join(10)
+        thread.join(60)
 
 
 def test_where_the_socket_is_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +157,7 @@ def test_where_the_socket_is_unless_told_otherwise(monkeypatch: pytest.MonkeyPat
     assert control.default_path() == "/run/user/1000/ferryman-control.sock"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert control.default_path() == f"/tmp/ferryman-{os.getuid()}/ferryman-control.sock"
+
+
+def test_what_is_open_now(client: Client) -> None:
+    assert client.sessions() == [SESSION]
