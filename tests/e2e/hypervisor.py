@@ -181,12 +181,13 @@ class Host:
         self.run("ip", "link", "set", name, "up")
 
     def guest(self, bridge: str, name: str, address: str = "10.0.0.2/24") -> Guest:
-        """A machine on a bridge, whose port is called `name`."""
+        """A machine on a bridge, whose port is called `name`; on none yet, if that is ""."""
         guest = Guest(self, f"guest_{name}", name, address.partition("/")[0])
         self.run("ip", "netns", "add", guest.namespace)
         # its IPv6 address is valid at once
         self.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", namespace=guest.namespace)
-        self.ip(f"link add {name} master {bridge} type veth peer name eth0 netns {guest.namespace}")
+        master = f"master {bridge}" if bridge else ""
+        self.ip(f"link add {name} {master} type veth peer name eth0 netns {guest.namespace}")
         self.ip(f"link set {name} up")
         inside = ["link set lo up", f"address add {address} dev eth0", "link set eth0 up"]
         inside += [f"route add {ADDRESS} dev eth0 scope link"]

@@ -151,7 +151,7 @@ class _Now:
             return f"nftables has no chain ch_{bridge}"
         if found := links.faults(_link(bridge, known), self.devices):
             return found[0]
-        if known.openvswitch and not openvswitch.connected(bridge, door(bridge)[0]):
+        if known.openvswitch and not openvswitch.connected(bridge):
             return f"Open vSwitch has no port {door(bridge)[0]} in it, or not its flows"
         return "" if known.boot == self.boot else "it had not been completed"
 
@@ -173,7 +173,7 @@ def _settle(
         links.make([_link(bridge, each) for bridge, each in awake.items()], devices)
         for bridge, each in awake.items():
             if each.openvswitch:
-                openvswitch.connect(bridge, door(bridge)[0], each.vlan, _uplinks(bridge, each, devices))
+                openvswitch.connect(bridge, each.vlan, _uplinks(bridge, each, devices))
         _write(after, awake, [*asleep, *gone], devices)
     except FerrymanError:
         _back(before, {bridge: awake[bridge] for bridge in fresh})
@@ -207,7 +207,7 @@ def _write(after: State, awake: Mapping[str, Bridge], gone: Collection[str], dev
 def _undo(gone: Collection[str], known: Mapping[str, Bridge], devices: Mapping[str, Device]) -> None:
     for bridge in gone:
         if bridge in known and known[bridge].openvswitch:
-            openvswitch.disconnect(bridge, door(bridge)[0])
+            openvswitch.disconnect(bridge)
     if gone:
         links.undo(gone, devices)
 

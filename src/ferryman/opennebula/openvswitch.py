@@ -12,17 +12,22 @@ Source: ovs-fields(7), ovs-actions(7), ovs-ofctl(8).
 
 from __future__ import annotations
 
+import array
+import fcntl
 import shutil
+import socket
+import struct
 import subprocess
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from ferryman.controlplane import namespaces
 from ferryman.errors import StartError
-from ferryman.opennebula.names import ADDRESS, ADDRESS6, MAC
+from ferryman.opennebula.names import ADDRESS, ADDRESS6, MAC, door, inner
 
 COOKIE: Final = 0x6F6E65745052  # "onetPR"
 _PATIENCE: Final = "--timeout=10"  # seconds
-_NO_SUCH_BRIDGE: Final = 2  # exit code of br-exists
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 
 
 def bridges() -> list[str]:
@@ -37,29 +42,46 @@ def ports(bridge: str) -> list[str]:
     return _run("ovs-vsctl", "list-ports", bridge).split()
 
 
-def connect(bridge: str, door: str, vlan: int | None, uplinks: Collection[str]) -> None:
-    """Let `door` be a port of the bridge, in that VLAN, and let nobody but it be the proxy. Raises StartError."""
-    tag = ["set", "Port", door, f"tag={vlan}"] if vlan else ["clear", "Port", door, "tag"]
-    _run("ovs-vsctl", "--may-exist", "add-port", bridge, door, "--", *tag)
-    _run("ovs-ofctl", "--bundle", "add-flows", bridge, "-", text="\n".join(flows(door, vlan, uplinks)) + "\n")
+def connect(bridge: str, vlan: int | None, uplinks: Collection[str]) -> None:
+    """Let the pair's end be a port of the bridge, in that VLAN, and nobody else be the proxy. Raises StartError."""
+    port, end = door(bridge)
+    tag = ["set", "Port", port, f"tag={vlan}"] if vlan else ["clear", "Port", port, "tag"]
+    kind = ["get", "Bridge", bridge, "datapath_type"]
+    if _run("ovs-vsctl", "--may-exist", "add-port", bridge, port, "--", *tag, "--", *kind).strip() == "netdev":
+        try:
+            namespaces.within(inner(bridge), lambda: sum_in_software(end))
+        except OSError as error:
+            raise StartError(f"cannot have {end} fill in checksums: {error.strerror}") from None
+    _run("ovs-ofctl", "--bundle", "add-flows", bridge, "-", text="\n".join(flows(port, vlan, uplinks)) + "\n")
 
 
-def disconnect(bridge: str, door: str) -> None:
+def disconnect(bridge: str) -> None:
     """Take the port and the flows away, whether they are there or not. Raises StartError."""
     if bridge in bridges():
         _run("ovs-ofctl", "del-flows", bridge, f"cookie={COOKIE:#x}/-1")
-        _run("ovs-vsctl", "--if-exists", "del-port", bridge, door)
+        _run("ovs-vsctl", "--if-exists", "del-port", bridge, door(bridge)[0])
 
 
-def connected(bridge: str, door: str) -> bool:
+def connected(bridge: str) -> bool:
     """Is the port there, with its flows? Raises StartError."""
-    return door in ports(bridge) and f"{COOKIE:#x}" in _run("ovs-ofctl", "dump-flows", bridge, f"cookie={COOKIE:#x}/-1")
+    there = door(bridge)[0] in ports(bridge)
+    return there and f"{COOKIE:#x}" in _run("ovs-ofctl", "dump-flows", bridge, f"cookie={COOKIE:#x}/-1")
 
 
-def flows(door: str, vlan: int | None, uplinks: Collection[str]) -> Iterator[str]:
-    """What replaces the flows there are, in the syntax of ovs-ofctl."""
+def sum_in_software(device: str) -> None:
+    """Have checksums filled in before packets leave a device of this namespace: a switch in user space does not do it.
+
+    Raises OSError.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        value = array.array("I", [_ETHTOOL_STXCSUM, 0])
+        fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP16x", device.encode(), value.buffer_info()[0]))
+
+
+def flows(port: str, vlan: int | None, uplinks: Collection[str]) -> Iterator[str]:
+    """What replaces the flows there are, in the syntax of ovs-ofctl; `port` is the pair's end."""
     yield f"delete cookie={COOKIE:#x}/-1"
-    yield _flow(50030, f"in_port={door}", "NORMAL")
+    yield _flow(50030, f"in_port={port}", "NORMAL")
     for claim in (
         f"dl_src={MAC}",
         f"arp,arp_spa={ADDRESS}",
@@ -74,7 +96,7 @@ def flows(door: str, vlan: int | None, uplinks: Collection[str]) -> Iterator[str
             yield _flow(50010, f"in_port={uplink},{theirs}", "drop")
     if vlan is None:
         for question in questions:
-            yield _flow(50000, question, f"output:{door}")
+            yield _flow(50000, question, f"output:{port}")
 
 
 def _flow(priority: int, match: str, actions: str) -> str:
