@@ -94,7 +94,7 @@ def _unfit(found: Settings) -> list[Diagnostic]:
     from ferryman.opennebula import native
     from ferryman.opennebula.database import Endpoint
 
-    if not found.options.entries:
+    if not found.options.entries and found.options.page is None:
         return []
     bridges = {bridge for option in found.options.entries for bridge in option.bridges} or {"br0"}
     endpoints = [Endpoint(service.port, "192.0.2.1", service.remote_port) for service in found.services]

@@ -92,9 +92,7 @@ def status(as_json: bool) -> None:
     if as_json:
         import json
 
-        from ferryman.opennebula import overview
-
-        click.echo(json.dumps(overview.take(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(daemons.overview(), indent=2, ensure_ascii=False))
         return
     for name, pid in daemons.status():
         click.echo(f"{name}: {pid}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from starlette.routing import Route
 
 from ferryman import plan
 from ferryman.controlplane import metrics, snapshot, statscsv, wording
-from ferryman.controlplane.snapshot import Snapshot, View
+from ferryman.controlplane.snapshot import Snapshot, Table, View
 
 _HEADERS: Final = {
     "Cache-Control": "no-cache",
@@ -89,7 +90,8 @@ class _Site:
         if not target.startswith(self.pages.uri):
             raise HTTPException(503)
         self.authorise(request)
-        return self.statistics(Options.parse(target[len(self.pages.uri) :]))
+        options = Options.parse(target[len(self.pages.uri) :])
+        return self.statistics(options, () if options.words & {"csv", "json"} else await self.view.tables())
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -123,7 +125,7 @@ class _Site:
         body = metrics.render(self.shown(Options()))
         return Response(body, 200, {**_HEADERS, "Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
-    def statistics(self, options: Options) -> Response:
+    def statistics(self, options: Options, tables: Sequence[Table]) -> Response:
         shown = self.shown(options)
         if options.words & {"csv", "json"}:
             table = [
@@ -145,6 +147,7 @@ class _Site:
         body = _TEMPLATE.render(
             snapshot=shown,
             process=shown.process,
+            tables=tables,
             pages=self.pages,
             options=options,
             refresh=refresh,

@@ -60,6 +60,19 @@ class View(Protocol):
     def stopping(self) -> bool:
         """True while it drains: it accepts nothing any more."""
 
+    async def tables(self) -> Sequence[Table]:
+        """What else the page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A section of the page that is somebody else's matter. Numbers are aligned to the right."""
+
+    title: str
+    note: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | int, ...], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:

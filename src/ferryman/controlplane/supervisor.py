@@ -31,7 +31,7 @@ from ferryman.controlplane.rates import Rates
 from ferryman.controlplane.resolver import Resolver
 from ferryman.controlplane.runtime import RuntimeServer, Session
 from ferryman.controlplane.serverstate import Admin, ServerState
-from ferryman.controlplane.snapshot import Snapshot, take
+from ferryman.controlplane.snapshot import Snapshot, Table, take
 from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.tickets import Tickets
 from ferryman.controlplane.watched import Watched
@@ -64,8 +64,8 @@ class LoadResult:
 @dataclass(frozen=True, slots=True)
 class Options:
     """How it was called. `control`: path of the control socket ("": the plan's, or the default). For those who run it
-    as a part of something: `elsewhere` listens in other namespaces, the capabilities in `keep` are not given up, and
-    `beside` goes on as long as it runs."""
+    as a part of something: `elsewhere` listens in other namespaces, the capabilities in `keep` are not given up,
+    `beside` goes on as long as it runs, `tables` are on its pages."""
 
     control: str = ""
     foreground: bool = True
@@ -73,6 +73,7 @@ class Options:
     elsewhere: sockets.Elsewhere | None = None
     keep: tuple[int, ...] = ()
     beside: Callable[[Supervisor], Coroutine[None, None, None]] | None = None
+    tables: Callable[[Supervisor], Coroutine[None, None, Sequence[Table]]] | None = None
 
 
 def run(plan: Plan, loader: Loader, options: Options) -> int:
@@ -394,6 +395,9 @@ class Supervisor:
 
     def snapshot(self) -> Snapshot:
         return take(self)
+
+    async def tables(self) -> Sequence[Table]:
+        return () if self._options.tables is None else await self._options.tables(self)
 
     def _tell(self, level: str, text: str) -> None:
         say = {"alert": self._journal.alert, "warning": self._journal.warning}

@@ -15,7 +15,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ferryman.config.source import Diagnostics, Source
 from ferryman.controlplane import background, identity, namespaces
@@ -51,6 +51,19 @@ def status() -> list[tuple[str, int]]:
     running = find()
     wanted = [names.OUTER, *map(names.inner, sorted(database.read()))]
     return [(name, running[name]) for name in wanted if name in running]
+
+
+def overview() -> dict[str, Any]:
+    """Everything known of bridges, services and guests (overview.take). Raises StartError."""
+    from ferryman.opennebula import overview as everything
+
+    client = Client(names.CONTROL)
+    try:
+        listeners, live = client.status()["listeners"], client.sessions()
+    except ControlError:
+        listeners, live = [], []
+    networks = {name: bridge.networks for name, bridge in state.read().bridges.items()}
+    return everything.take(database.read(), networks, find(), listeners, live)
 
 
 def start() -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from ferryman.config.source import Diagnostics, Document, Mark, Path
 from ferryman.opennebula import names
 from ferryman.opennebula.database import Endpoint
+from ferryman.opennebula.options import PAGE
 from ferryman.opennebula.settings import Service, Settings
 from ferryman.plan import Plan
 
@@ -48,6 +49,7 @@ def document(endpoints: Mapping[str, Sequence[Endpoint]], settings: Settings, ne
     for bridge, wanted in endpoints.items():
         for endpoint in wanted:
             writing.add(bridge, endpoint, _service(endpoint, settings, networks.get(bridge)), bridge in networks)
+    writing.page()
     data: dict[str, Any] = {
         "global": {
             "workers": WORKERS,
@@ -123,6 +125,14 @@ class _Writing:
         if service is not None:
             self.marks["listeners", name] = service.mark
         self._places(("listeners", name), ":listener", origin)
+
+    def page(self) -> None:
+        """The daemon's page, where it has one."""
+        options = self._settings.options
+        if options.page is not None:
+            self.listeners["page"] = options.page
+            for here, there in ((self.marks, options.document.marks), (self.keys, options.document.keys)):
+                here.update({("listeners", "page", *at[1:]): mark for at, mark in there.items() if at[:1] == (PAGE,)})
 
     def _servers(self, bridge: str, endpoint: Endpoint, service: Service | None) -> tuple[list[Any], list[str]]:
         """By the name, where there is one, so that it is looked up again and again; then what it was when the bridge

@@ -7,7 +7,9 @@
       :backend: {tls: true}              # settings of ferryman's backends
       :listener: {max_connections: 500}  # and of its listeners
 
-A key of its own, since other programs that read the file refuse what they do not know in a service. What is within
+    :tproxy_page: 127.0.0.1:8404         # where the daemon shows its page, or settings of such a listener
+
+Keys of their own, since other programs that read the file refuse what they do not know in a service. What is within
 `:backend:` and `:listener:` is ferryman's native configuration, checked when the plan is made.
 """
 
@@ -23,6 +25,7 @@ from ferryman.config.nearest import nearest
 from ferryman.config.source import Diagnostics, Document, Mark, Path, Source
 
 KEY: Final = ":tproxy_options"
+PAGE: Final = ":tproxy_page"
 _KEYS: Final = (":service_port", ":bridges", ":remotes", ":backend", ":listener")
 _OURS: Final = {
     ":backend": ("servers", "destination"),
@@ -50,26 +53,30 @@ class Options:
     """All of them, and the places of all they say."""
 
     entries: tuple[Option, ...] = ()
+    page: dict[str, Any] | None = None  # a listener, native settings
     document: Document = field(default_factory=lambda: Document("opennebula", {}))
 
 
 def read(source: Source, diagnostics: Diagnostics) -> Options:
     """The options of a file that is known to be YAML; what is wrong with their form is reported."""
-    if KEY not in source.text:
+    if KEY not in source.text and PAGE not in source.text:
         return Options()
     found = Diagnostics()
     document = native.parse([source], found, os.environ)
-    section = document.keys.get((KEY,))
-    if section is None:
+    sections = [mark.line for key in (KEY, PAGE) if (mark := document.keys.get((key,))) is not None]
+    if not sections:
         return Options()
-    diagnostics.found += [one for one in found.found if one.mark is not None and one.mark.line >= section.line]
-    entries = document.data.get(KEY)
-    if entries is None:
-        return Options()
+    diagnostics.found += [one for one in found.found if one.mark is not None and one.mark.line >= min(sections)]
+    page = document.data.get(PAGE)
+    listener = {"bind": page, "pages": {}} if isinstance(page, str) else page
+    if listener is not None and not isinstance(listener, dict):
+        diagnostics.error(document.mark((PAGE,)), f"`{PAGE}:` is an address", "such as 127.0.0.1:8404")
+        listener = None
+    entries = document.data.get(KEY) or []
     if not isinstance(entries, list):
         diagnostics.error(document.mark((KEY,)), f"`{KEY}:` is a list", "begin each entry with `- :service_port:`")
         return Options()
-    return Options(tuple(_entries(entries, document, diagnostics)), document)
+    return Options(tuple(_entries(entries, document, diagnostics)), listener, document)
 
 
 def _entries(entries: list[Any], document: Document, diagnostics: Diagnostics) -> Iterator[Option]:

@@ -13,14 +13,16 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final
 
 from ferryman.config.source import Diagnostics, Source
 from ferryman.controlplane import supervisor
+from ferryman.controlplane.snapshot import Table
 from ferryman.controlplane.supervisor import LoadResult, Supervisor
 from ferryman.dataplane import privileges
 from ferryman.errors import StartError
-from ferryman.opennebula import database, flush, holder, names, native, settings, state
+from ferryman.opennebula import database, flush, holder, names, native, overview, settings, state
 from ferryman.opennebula.database import Endpoint
 from ferryman.opennebula.settings import Settings
 
@@ -44,6 +46,7 @@ def run(ready: Callable[[], None]) -> int:
         elsewhere=holder.Holders(),
         keep=(privileges.NET_ADMIN,),
         beside=reader.follow,
+        tables=reader.tables,
     )
     return supervisor.run(found.plan, reader.load, options)
 
@@ -54,6 +57,7 @@ class Reader:
     def __init__(self) -> None:
         self._endpoints: dict[str, list[Endpoint]] = {}
         self._strangers: dict[str, list[Endpoint]] = {}
+        self._networks: dict[str, tuple[str, ...]] = {}
 
     def load(self, renew: bool) -> LoadResult:
         """The plan that is due now (supervisor.Loader); nftables and the settings are always read anew."""
@@ -77,8 +81,8 @@ class Reader:
                 message = f"bridge {bridge}: {names.inner(bridge)} is not running; `ferryman tproxy heal` starts it"
                 messages.append(message)
         said, diagnostics = _settings()
-        networks = {name: bridge.networks for name, bridge in known.items()}
-        plan, found = native.plan(reachable, said, networks)
+        self._networks = {name: bridge.networks for name, bridge in known.items()}
+        plan, found = native.plan(reachable, said, self._networks)
         messages += [str(one) for one in [*diagnostics.found, *found.found]]
         return LoadResult(plan, messages)
 
@@ -94,6 +98,15 @@ class Reader:
                     changed = True  # said by the reload
                 if changed:
                     await owner.reload()
+
+    async def tables(self, owner: Supervisor) -> list[Table]:
+        """For the page (supervisor.Options.tables)."""
+        listeners = [asdict(row) for row in owner.snapshot().listeners]
+        live = [dict(session) for session in await owner.sessions()]
+        found = await asyncio.to_thread(
+            overview.take, self._endpoints, self._networks, {names.OUTER: owner.pid}, listeners, live
+        )
+        return overview.tables(found)
 
 
 async def _calm(events: socket.socket) -> None:

@@ -22,7 +22,7 @@ from ferryman.config.source import Diagnostics, Mark, Source
 from ferryman.opennebula import options
 from ferryman.opennebula.options import Options
 
-_KEYS: Final = (":tproxy", ":tproxy_debug_level", ":tproxy_process_owner", options.KEY)
+_KEYS: Final = (":tproxy", ":tproxy_debug_level", ":tproxy_process_owner", options.KEY, options.PAGE)
 _ENTRY: Final = (":service_port", ":remote_addr", ":remote_port", ":networks")
 _LEVELS: Final = ("error", "warning", "info", "debug")
 _NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0|[1-9][0-9_]{0,9}")

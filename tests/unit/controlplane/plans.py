@@ -11,7 +11,7 @@ from ferryman.controlplane.backendstate import BackendState, usable
 from ferryman.controlplane.rates import Rates
 from ferryman.controlplane.runtime import Session
 from ferryman.controlplane.serverstate import Admin, ServerState
-from ferryman.controlplane.snapshot import View
+from ferryman.controlplane.snapshot import Table, View
 from ferryman.controlplane.totals import PROCESS, Key, Totals
 from ferryman.dataplane.counters import Cell, size
 from ferryman.plan import AccessLog, Address, Backend, Check, Listener, Pages, Plan, Server, Settings
@@ -86,6 +86,10 @@ class StillView:
         self.version = "9.8.7"
         self.stopping = False
         self.live: list[Session] = []
+        self.more: list[Table] = []
+
+    async def tables(self) -> list[Table]:
+        return self.more
 
     def count(self, worker: int, key: Key, **cells: int) -> None:
         """Write cells, as the worker would: count(0, ("server", "app", "a1"), sessions=3)."""

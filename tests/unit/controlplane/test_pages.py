@@ -17,6 +17,7 @@ import pytest
 from plans import StillView, listener, make_plan, server, shop
 
 from ferryman.controlplane.pages import Options, pages_app
+from ferryman.controlplane.snapshot import Table
 from ferryman.controlplane.statscsv import HEADER
 from ferryman.controlplane.web import WebServer
 from ferryman.plan import Certificate, Pages, Prewarm, Settings, TlsAccept, TlsCase
@@ -294,3 +295,17 @@ def test_no_share_of_sessions_before_the_first() -> None:
 def test_the_page_of_nothing() -> None:
     with serving(Pages(uri="/stats"), StillView(make_plan([], {"empty": []}))) as site:
         assert "No server." in site.get("/stats")
+
+
+def test_tables_of_others_are_sections_of_the_page() -> None:
+    view = StillView(shop())
+    view.more = [
+        Table("Bridges", "what there is", ("Bridge", "Leads to", "Total"), (("br0", "<b>", 1234), ("br1", "", 0))),
+        Table("Guests", "", ("Guest",), ()),
+    ]
+    with serving(Pages(), view) as site:
+        page = site.get("/")
+    assert '<h2 id="table-1">Bridges</h2><span class="what">what there is</span>' in page
+    assert '<td class="l check" data-label="Leads to">&lt;b&gt;</td>' in page
+    assert '<td class="n " data-label="Total">1\u202f234</td>' in page
+    assert page.index('<h2 id="table-2">Guests</h2>') < page.index("None.") < page.index('<h2 id="listeners">')
