@@ -284,7 +284,7 @@ def test_half_close_while_the_answer_is_on_its_way(crossing: TlsCrossing) -> Non
             blocked.set()
 
     def ask() -> None:
-        assert blocked.wait(10)
+        assert blocked.wait(PATIENCE)
         crossing.one.end()
         received.append(crossing.one.read_all())
 

@@ -138,7 +138,7 @@ def killed_in_the_queue(rig: Rig) -> None:
 
 
 def too_long_in_the_queue(rig: Rig) -> None:
-    queued(rig, queue_timeout=0.05)
+    queued(rig, queue_timeout=0.5)
     rig.run(lambda: not rig.worker.waiting)
     rig.worker.order_kill(1, [1], descriptors=[])
 
@@ -399,7 +399,7 @@ def test_with_nothing_alive_it_sleeps_without_a_clock(rig: Rig) -> None:
 
 def test_silent_tunnels_are_cut_soon_after_their_limit(rig: Rig) -> None:
     far = rig.server()
-    rig.follow(plan(server(far.port), listener={"client_timeout": 0.1}))
+    rig.follow(plan(server(far.port), listener={"client_timeout": 0.5}))
     client, _ = rig.through(far)
     assert rig.read(client) == b""
     assert codes(rig) == ["cD"]
