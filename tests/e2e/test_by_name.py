@@ -6,10 +6,11 @@ import hashlib
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from ferry import PATIENCE, Ferry, free_port, until
+from ferry import PATIENCE, Ferry, free_port
 from servers import Authority, TlsServer
 
 
@@ -33,16 +34,6 @@ backends:
     destination: {destination}
     {more}
 """
-
-
-def talk(port: int, data: bytes, size: int = 65536) -> bytes:
-    """What comes back."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
-        sock.sendall(data)
-        try:
-            return sock.recv(size)
-        except ConnectionResetError:
-            return b""
 
 
 def test_the_certificate_is_the_origin_s(run_ferry: Callable[..., Ferry], authority: Authority) -> None:
@@ -117,9 +108,12 @@ class Site:
 
     def told(self, listener: str, said: bytes) -> tuple[bytes, dict[str, Any]]:
         """What comes back, and the log line."""
-        before = len(self.ferry.lines())
-        back = talk(self.ports[listener], said)
-        return back, until(lambda: self.ferry.lines()[before:], "the log line")[0]
+        with socket.create_connection(("127.0.0.1", self.ports[listener]), PATIENCE) as sock:
+            client, back = f"127.0.0.1:{sock.getsockname()[1]}", b""
+            sock.sendall(said)
+            with suppress(ConnectionResetError):
+                back = sock.recv(65536)
+        return back, self.ferry.line(lambda line: line["client"] == client)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ferry import PATIENCE, Ferry, until
+from ferry import PATIENCE, Ferry
 from namespaces import CLIENT, ROUTER, SITE, Network, demand
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "transparent.md"
@@ -75,9 +75,16 @@ def untouched(network: Network) -> bool:
     return rules == "" and "fwmark" not in routing and " 102 " not in routes and " 26213 " not in routes
 
 
-def talk(network: Network, listening: socket.socket, host: str, port: int) -> tuple[str, str]:
-    """The client says something and gets it back; who the server saw, and who the client did."""
+def name(sock: socket.socket) -> str:
+    """As the log has it."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def talk(network: Network, listening: socket.socket, host: str, port: int) -> tuple[str, str, str]:
+    """The client says something and gets it back; who the server saw, who the client did, and who the client is."""
     with network.connect(host, port) as client:
+        own = name(client)
         near = client.getpeername()[0]
         accepted, peer = listening.accept()
         with accepted:
@@ -93,7 +100,7 @@ def talk(network: Network, listening: socket.socket, host: str, port: int) -> tu
                 while len(back) < size:
                     back += client.recv(size - len(back))
                 assert back == data
-        return peer[0], near
+        return peer[0], near, own
 
 
 def packets(shown: str, what: str) -> int:
@@ -110,14 +117,13 @@ def test_tproxy_in_and_the_client_s_address_out(
     assert ruled("setup", *arguments, "--apply") == "installed\n"
     assert ruled("setup", *arguments, "--apply") == "it was installed already\n"
     for version in (4, 6):
-        before = len(ferry.lines())
-        seen, near = talk(network, site[version, 443], SITE[version], 443)
+        seen, near, own = talk(network, site[version, 443], SITE[version], 443)
         assert seen == CLIENT[version], "the server sees the client"
         assert near == SITE[version], "the client sees the server"
-        line = until(lambda before=before: ferry.lines()[before:], "the log line")[0]  # type: ignore[misc]
+        line = ferry.line(lambda line, own=own: line["client"] == own)  # type: ignore[misc]
         shown = f"[{SITE[version]}]" if version == 6 else SITE[version]
         assert line["original"] == line["local"] == f"{shown}:443"
-        assert line["client"].rpartition(":")[0].strip("[]") == CLIENT[version]
+        assert own.rpartition(":")[0].strip("[]") == CLIENT[version]
         assert line["backend"] == f"site{version}"
         counted = ruled("show", *arguments)
         assert "all is as it should be" in counted
@@ -145,10 +151,10 @@ def test_who_calls_the_listener_itself_is_led_nowhere(
 ) -> None:
     ruled("setup", "--ports", "443", "--apply", str(ferry.file))
     for version in (4, 6):
-        before = len(ferry.lines())
         with network.connect(ROUTER[version], 8443) as client:
+            own = name(client)
             assert client.recv(1) == b""
-        line = until(lambda before=before: ferry.lines()[before:], "the log line")[0]  # type: ignore[misc]
+        line = ferry.line(lambda line, own=own: line["client"] == own)  # type: ignore[misc]
         assert "original" not in line
         assert line["backend"] is None
 
@@ -160,7 +166,7 @@ def test_redirect_in(
     ferry = run_ferry(redirecting(), prefix=("ip", "netns", "exec", network.router))
     assert ruled("setup", "--ports", "80", "--apply", str(ferry.file)) == "installed\n"
     for version, router in ((4, "10.81.2.1"), (6, "fd81:2::1")):
-        seen, near = talk(network, site[version, 80], SITE[version], 80)
+        seen, near, _ = talk(network, site[version, 80], SITE[version], 80)
         assert seen == router, "the server sees the router"
         assert near == SITE[version], "the client sees the server"
         wanted = f"{SITE[4]}:80" if version == 4 else f"[{SITE[6]}]:80"
