@@ -128,7 +128,7 @@ def tcp(request: pytest.FixtureRequest) -> str:
 def wait(sock: socket.socket | int, events: int = select.POLLIN) -> None:
     poll = select.poll()
     poll.register(sock, events)
-    assert poll.poll(60_000), "nothing happened on the socket for 5 seconds"
+    assert poll.poll(60_000), "nothing happened on the socket"
 
 
 def receive(sock: socket.socket, size: int) -> bytes:
