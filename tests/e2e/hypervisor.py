@@ -72,8 +72,9 @@ class Host:
     def __init__(self) -> None:
         demand()
         # ended children are nobody's, as with an init; what /sys shows depends on who mounts it
-        setup = ["set -e", "trap '' CHLD", *(f"mount -t tmpfs -o mode=755 tmpfs {folder}" for folder in _FOLDERS)]
-        setup += ["mount -t sysfs sysfs /sys", "ip link set lo up", "echo ready", "exec sleep infinity"]
+        setup = ["set -e", *(f"mount -t tmpfs -o mode=755 tmpfs {folder}" for folder in _FOLDERS)]
+        setup += ["mount -t sysfs sysfs /sys", "ip link set lo up", "echo ready"]
+        setup += ["exec env --ignore-signal=CHLD sleep infinity"]
         self._first = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
              "--mount-proc", "sh", "-c", "\n".join(setup)],
