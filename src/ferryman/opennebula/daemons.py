@@ -34,16 +34,18 @@ PATIENCE: Final = 10.0
 
 def find() -> dict[str, int]:
     """Process ids by name."""
-    found: dict[str, int] = {}
+    found: dict[int, tuple[str, int]] = {}  # name and parent
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read().rstrip(b"\0")
+                line = file.read().rstrip(b"\0").decode(errors="replace")
+            if line == names.OUTER or line.startswith(names.inner("")):
+                with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
+                    found[int(pid)] = line, int(status.read().rpartition(")")[2].split()[1])
         except OSError:
             continue  # it has just ended
-        if line == names.OUTER.encode() or line.startswith(names.inner("").encode()):
-            found[line.decode(errors="replace")] = int(pid)
-    return found
+    # a child that is about to be another program, such as nft, has its parent's command line until it is
+    return {name: pid for pid, (name, parent) in found.items() if found.get(parent, ("", 0))[0] != name}
 
 
 def status() -> list[tuple[str, int]]:
