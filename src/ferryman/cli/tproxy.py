@@ -10,6 +10,7 @@ from ferryman.cli.configuration import count, show
 from ferryman.cli.table import columns
 from ferryman.cli.tproxy_bridges import apply, down, heal, up
 from ferryman.cli.tproxy_daemons import reload, restart, start, status, stop
+from ferryman.cli.tproxy_host import doctor, install, uninstall
 from ferryman.cli.verb import FAILED, Verbs, verb
 from ferryman.opennebula import names
 
@@ -107,5 +108,5 @@ def _row(service: Service) -> tuple[str, ...]:
     return f"{names.ADDRESS}:{service.port}", "→", f"{service.host}:{service.remote_port}", where
 
 
-for command in (check, start, stop, restart, reload, status, up, down, apply, heal):
+for command in (check, start, stop, restart, reload, status, up, down, apply, heal, doctor, install, uninstall):
     tproxy.add_command(command)
