@@ -136,7 +136,7 @@ class Wire:
         self.sock.send(bytes(b"\xff" * 6) + _mac(mac) + _ARP.to_bytes(2) + body + bytes(6) + socket.inet_aton(target))
 
     def until(self, address: str) -> list[tuple[int, str, str]]:
-        """The ARP packets that came until one that asks for an address: (operation, sender, target)."""
+        """The ARP packets that came, up to one that is about an address: (operation, sender, target)."""
         found = []
         while True:
             frame, source = self.sock.recvfrom(2048)
@@ -144,7 +144,7 @@ class Wire:
                 continue
             found.append((frame[21], socket.inet_ntoa(frame[28:32]), socket.inet_ntoa(frame[38:42])))
             if found[-1][2] == address:
-                return found[:-1]
+                return found
 
 
 def _mac(text: str) -> bytes:
@@ -276,8 +276,7 @@ def test_outsiders_are_not_served(stack: ExitStack) -> None:
     wire = Wire(stack, first, "one_tproxy_br0", "br0a")
     Wire(stack, second, outsider.namespace).arp(REQUEST, "10.0.0.3", ADDRESS)
     Wire(stack, first, guest.namespace).arp(REQUEST, "10.0.0.2", ADDRESS)
-    wire.until(ADDRESS)
-    # the first one that came was the guest's
+    assert wire.until(ADDRESS) == [(REQUEST, "10.0.0.2", ADDRESS)]
     assert first.run("ip", "neighbour", "show", "10.0.0.3", namespace="one_tproxy_br0").stdout == ""
 
 

@@ -2,17 +2,17 @@
 
     table ip one_tproxy      map ep_BRIDGE { type inet_service : ipv4_addr . inet_service }
     table bridge one_tproxy  chain ch_BRIDGE  at forward: questions for the address go to this host's own proxy
-                             chain guard      at prerouting: nobody else claims the address
-                             chain border     at forward: what is the proxy's stays on this host
+                             chain guard      at prerouting: nobody else has the proxy's MAC address
+                             chain border     at forward: nobody else claims the address, nothing goes to other hosts
                              sets doors, uplinks, bridges
 
 Maps and chains by bridge are OpenNebula's: its drivers and its daemons use the same. The rest is ours. Called by driver
 and native; runs nft(8) in the network namespace of the process; a change is one transaction. What cannot be read is an
 error, never an empty database.
 
-Not every kernel can tell a packet's bridge (`meta ibrname`, nft_meta_bridge). Without it, `oifname` is compared with
-the doors of all bridges: no two bridges share a port, so that is as good. But `guard` then also holds on bridges that
-have no proxy, and one that OpenNebula's own driver makes later is let through after the next `up`, `apply` or `heal`.
+Not every kernel can tell a packet's bridge (`meta ibrname`, nft_meta_bridge); OpenNebula's own driver fails without.
+Here `oifname` is then compared with the doors of all bridges: no two bridges share a port, so that is as good. Only
+what keeps others from claiming the address also holds on bridges that have no proxy then.
 
 Source: OpenNebula's manual, "Transparent Proxies"; nft(8).
 """
@@ -125,24 +125,21 @@ def _write(wanted: Mapping[str, Sequence[Endpoint]], doors: Mapping[str, str] | 
 
 def _guard(where: str) -> Iterator[str]:
     """`where`: what a packet of a bridge with a proxy looks like."""
-    yield from _chain("guard", "prerouting")
-    yield f"add rule bridge {TABLE} guard iifname @doors accept"
+    yield from _chain("guard", "prerouting")  # before the bridge learns where an address is
+    yield f"add rule bridge {TABLE} guard iifname != @doors {where}ether saddr {MAC} drop"
+    yield from _chain("border", "forward")  # where a VLAN's tag has been taken off
+    yield f"add rule bridge {TABLE} border iifname @doors oifname @uplinks drop"
+    yield f"add rule bridge {TABLE} border iifname @doors accept"
+    yield f"add rule bridge {TABLE} border iifname @uplinks oifname @doors drop"
     for claim in (
-        f"ether saddr {MAC}",
         f"arp saddr ip {ADDRESS}",
         f"ip saddr {ADDRESS}",
         f"ip6 saddr {ADDRESS6}",
         f"icmpv6 type nd-neighbor-advert {_TARGET}",
     ):
-        yield f"add rule bridge {TABLE} guard {where}{claim} drop"
-    yield from _chain("border", "forward")
-    for away in (
-        "iifname @doors oifname @uplinks",
-        "iifname @uplinks oifname @doors",
-        f"{where}oifname != @doors ether daddr {MAC}",
-        f"{where}oifname != @doors icmpv6 type nd-neighbor-solicit {_TARGET}",
-    ):
-        yield f"add rule bridge {TABLE} border {away} drop"
+        yield f"add rule bridge {TABLE} border {where}{claim} drop"
+    for question in (f"ether daddr {MAC}", f"icmpv6 type nd-neighbor-solicit {_TARGET}"):
+        yield f"add rule bridge {TABLE} border oifname != @doors {where}{question} drop"
 
 
 def _sets(around: Surroundings) -> Iterator[str]:

@@ -98,6 +98,12 @@ def apply(settings: Settings) -> list[str]:
             for bridge, known in before.bridges.items()
             if bridge not in gone
         }
+        strangers = sorted(set(database.read()) - set(before.bridges)) if settings.services else []
+        messages += [
+            f"{bridge} was brought up by OpenNebula, and which networks it carries is not known here: "
+            f"`ferryman tproxy up {bridge} --network …` takes it over"
+            for bridge in strangers
+        ]
         _settle(before, State(bridges, _used(names, settings)), list(bridges), devices, gone)
         return list(dict.fromkeys(messages))
 

@@ -64,7 +64,7 @@ def test_the_rule_is_opennebulas(told: list[str]) -> None:
         "arp operation request arp daddr ip 169.254.16.9 drop" in lines
     )
     assert 'add element bridge one_tproxy uplinks { "eth0", "eth1" }' in lines
-    assert "add rule bridge one_tproxy guard meta ibrname @bridges arp saddr ip 169.254.16.9 drop" in lines
+    assert "add rule bridge one_tproxy border meta ibrname @bridges arp saddr ip 169.254.16.9 drop" in lines
 
 
 def test_a_kernel_that_does_not_know_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
