@@ -93,7 +93,7 @@ def test_commands_print_what_is_shown(block: Block, tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         printed = "".join(f"{line.rstrip()}\n" for line in ended.stdout.splitlines())

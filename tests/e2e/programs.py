@@ -33,7 +33,7 @@ def run(
         [program(command[0]), *command[1:]],
         input=stdin,
         capture_output=True,
-        timeout=PATIENCE * 1.5,
+        timeout=240,
         env=environment,
         check=False,
     )
