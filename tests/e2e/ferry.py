@@ -24,7 +24,7 @@ from ferryman.errors import ControlError
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds: longer than any machine needs, so that it is no test of the machine."""
 
 
@@ -81,7 +81,7 @@ class Ferry:
         self.client = Client(self.control)
 
     def wait_ready(self) -> Ferry:
-        until(lambda: self.process.poll() is not None or self._answers(), "ferryman to start", 90)
+        until(lambda: self.process.poll() is not None or self._answers(), "ferryman to start")
         assert self.process.poll() is None, f"ferryman ended with {self.process.returncode}:\n{self.log}"
         return self
 
