@@ -13,6 +13,7 @@ import click
 import pytest
 
 from ferryman.cli.main import main
+from ferryman.cli.verb import Verbs
 from ferryman.config.load import load
 from ferryman.config.source import Source
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, every_block
@@ -107,6 +108,8 @@ def test_commands_exist(block: Block, line: str) -> None:
     if command is None:
         assert words[0] in ("--help", "--version", "VERB", "…"), f"{block}: there is no verb {words[0]}"
         return
+    if isinstance(command, Verbs) and (inner := command.commands.get(words[1])) is not None:
+        command = inner
     known = {name for option in command.params if isinstance(option, click.Option) for name in
              (*option.opts, *option.secondary_opts)}  # fmt: skip
     for word in words[1:]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ferryman.cli.main import EXITS, main
-from ferryman.cli.verb import Verb
+from ferryman.cli.tproxy import tproxy
+from ferryman.cli.verb import Verb, Verbs
 
 from .conftest import Ferryman
 
@@ -29,12 +30,22 @@ def test_help_names_every_verb_and_exit_code(ferryman: Ferryman) -> None:
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_verb_teaches_by_example(ferryman: Ferryman, name: str) -> None:
     command = main.commands[name]
-    assert isinstance(command, Verb)
+    assert isinstance(command, Verb | Verbs)
     assert f"ferryman {name}" in command.examples
     result = ferryman(name, "--help")
     assert result.exit_code == 0
     assert command.examples.splitlines()[0] in result.stdout
     assert len(command.get_short_help_str(200)) <= 60, "cut off in `ferryman --help`"
+
+
+@pytest.mark.parametrize("name", sorted(tproxy.commands))
+def test_the_verbs_of_a_verb_do_as_well(ferryman: Ferryman, name: str) -> None:
+    command = tproxy.commands[name]
+    assert isinstance(command, Verb)
+    assert f"ferryman tproxy {name}" in command.examples
+    result = ferryman("tproxy", name, "--help")
+    assert result.exit_code == 0
+    assert command.examples.splitlines()[0] in result.stdout
 
 
 def test_help_loads_nothing_heavy() -> None:
