@@ -10,6 +10,7 @@ where TLS ends in it, Squid and tinyproxy where it is an explicit proxy. The way
     loads       the workloads, and the servers behind the proxies
     clients     those that speak CONNECT or PROXY, and look at what TLS agreed on
     network     client, proxy and server as three machines
+    guests      a hypervisor's guest before its transparent proxy; also what bringing bridges up takes
     certificates
                 the authorities and certificates of proxies and servers
     process     starting, pinning and stopping; free ports; the log sink

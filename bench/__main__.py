@@ -18,13 +18,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench import loads, report
+from bench import guests, loads, network, report
 from bench.measure import ProcessesChangedError, others_cpu
-from bench.network import network, why_not
 from bench.peers import Peer, found, installed
 from bench.process import BenchError, LogSink
 from bench.stalls import stall_clock
-from bench.trial import Routed, Trial
+from bench.trial import Scene, Trial
 
 RESULTS = Path(__file__).parent / "results"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # tinyproxy syncs its log, which should cost it little
@@ -157,8 +156,8 @@ def main(arguments: Sequence[str]) -> int:
         servers = stack.enter_context(loads.servers(folder, load_cpus))
         sink = stack.enter_context(LogSink())
         stalled = stack.enter_context(stall_clock(proxy_cpus, folder))
-        routed = stack.enter_context(_three_machines(folder, load_cpus, asked.only))
-        trial = Trial(folder, servers, sink, proxy_cpus, len(load_cpus), stalled, asked.seconds, asked.tunnels, routed)
+        scenes = stack.enter_context(_scenes(folder, load_cpus, asked.only))
+        trial = Trial(folder, servers, sink, proxy_cpus, len(load_cpus), stalled, asked.seconds, asked.tunnels, scenes)
         if asked.threads == 1:
             results = compare(trial, rounds, asked.only)
         else:
@@ -174,18 +173,37 @@ def main(arguments: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _three_machines(folder: Path, cpus: set[int], names: list[str]) -> Iterator[Routed | None]:
-    """For those workloads that need them; None: none does, or they cannot be had. Then `names` is without these."""
-    wanting = [workload.name for workload in loads.WORKLOADS if workload.routed and workload.name in names]
-    if wanting and (reason := why_not()):
-        print(f"left out: {', '.join(wanting)} ({reason})")
-        names[:] = [name for name in names if name not in wanting]
-        wanting = []
-    if not wanting:
-        yield None
-        return
-    with network() as machines, loads.routed_server(folder, cpus, machines) as server:
-        yield Routed(machines, server)
+def _scenes(folder: Path, cpus: set[int], names: list[str]) -> Iterator[dict[str, Scene]]:
+    """Those that the workloads need; where one cannot be had, `names` is without its workloads afterwards."""
+    made: dict[str, Scene] = {}
+    with contextlib.ExitStack() as stack:
+        for scene, (why_not, make) in SCENES.items():
+            wanting = [one.name for one in loads.WORKLOADS if one.scene == scene and one.name in names]
+            if wanting and (reason := why_not()):
+                print(f"left out: {', '.join(wanting)} ({reason})")
+                names[:] = [name for name in names if name not in wanting]
+            elif wanting:
+                made[scene] = stack.enter_context(make(folder / scene, cpus))
+        yield made
+
+
+@contextlib.contextmanager
+def _routed(folder: Path, cpus: set[int]) -> Iterator[Scene]:
+    """Client, proxy and server as three machines."""
+    with network.network() as machines:
+        place = machines.place
+        with loads.scene_servers(folder, cpus, place.server, machines.at_server) as servers:
+            yield Scene(place, machines.sink, servers, everybody=True, intercepted=machines.intercepted)
+
+
+@contextlib.contextmanager
+def _guests(folder: Path, cpus: set[int]) -> Iterator[Scene]:
+    """A guest on a hypervisor, and servers on the host."""
+    with guests.guest() as (place, sink), loads.scene_servers(folder, cpus, place.server, place.at_proxy) as servers:
+        yield Scene(place, sink, servers)
+
+
+SCENES = {"routed": (network.why_not, _routed), "guests": (guests.why_not, _guests)}
 
 
 def _refuse(reason: str) -> int:

@@ -19,7 +19,6 @@ from operator import attrgetter
 from pathlib import Path
 
 from bench import certificates, clients
-from bench.network import Network
 from bench.peers import SNI_NAME, Job, Kind, found, nginx_preamble
 from bench.process import BenchError, free_port, running
 
@@ -56,7 +55,7 @@ class Workload:
     """One kind of load. `run(job, seconds, threads)` puts it on a proxy with that job.
 
     `peers` names the proxies it is for; the second is the one that the others are compared with in the table. Where it
-    is `routed`, client, proxy and server are three machines (bench.network).
+    has a `scene`, it is one of bench.__main__.SCENES.
     """
 
     name: str
@@ -66,7 +65,7 @@ class Workload:
     peers: tuple[str, ...]
     target: Callable[[Servers], int]
     run: Callable[[Job, int, int], Outcome]
-    routed: bool = False
+    scene: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,8 @@ def _tls_bulk(job: Job, seconds: int, _threads: int) -> Outcome:
 
 def _bulk(streams: int) -> Callable[[Job, int, int], Outcome]:
     def run(job: Job, seconds: int, _threads: int) -> Outcome:
-        command = ["iperf3", "--json", "-c", "127.0.0.1", "-p", str(job.listen), "-P", str(streams), "-t", str(seconds)]
+        command = ["iperf3", "--json", "-c", job.place.proxy, "-p", str(job.listen)]
+        command = [*job.place.at_client, *command, "-P", str(streams), "-t", str(seconds)]
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             output = _output(command, seconds + 15)
@@ -217,6 +217,7 @@ def _opened(job: Job, names: Iterable[str], seconds: int) -> Outcome:
 
 FORWARDERS = ("ferryman", "haproxy", "nginx")
 TERMINATORS = ("ferryman", "haproxy", "nginx", "stunnel", "hitch")
+GUESTS = ("ferryman", "ferryman-tcp")
 TO_PLAIN = ("ferryman", "ferryman-tcp", "haproxy")
 ASKED = ("ferryman", "squid", "tinyproxy", "ferryman-tcp")
 CARRYING = ("ferryman", "ferryman-tcp", "squid", "tinyproxy")
@@ -257,7 +258,9 @@ WORKLOADS = (
         attrgetter("proxied"),
         _plain,
     ),
-    Workload("transparent", f"TPROXY, {_each}", "connection", "transparent", TO_PLAIN, _http, _plain, routed=True),
+    Workload("transparent", f"TPROXY, {_each}", "connection", "transparent", TO_PLAIN, _http, _plain, scene="routed"),
+    Workload("tproxy", f"a hypervisor's guest, {_each}", "connection", "tproxy", GUESTS, _http, _plain, scene="guests"),
+    Workload("tproxy-bulk", "a guest's bulk", "GB", "tproxy", GUESTS, _iperf3, _bulk(1), scene="guests"),
     Workload(
         "prewarm",
         "TLS with the server, connections held ready, 1 client",
@@ -297,18 +300,19 @@ def servers(folder: Path, cpus: set[int]) -> Iterator[Servers]:
 
 
 @contextlib.contextmanager
-def routed_server(folder: Path, cpus: set[int], network: Network) -> Iterator[int]:
-    """Run an HTTP server on the third of three machines until the block ends; yields its port."""
-    (folder / "routed").mkdir()
-    port = free_port()
-    config = folder / "routed" / "nginx.conf"
-    config.write_text(_routed_config(folder / "routed", network.place.server, port, len(cpus)))
-    nginx = [*network.at_server, found("nginx"), "-p", str(folder), "-c", str(config)]
-    with running(nginx, cpus, (port,), folder / "routed" / "nginx.log"):
-        yield port
+def scene_servers(folder: Path, cpus: set[int], host: str, at_server: tuple[str, ...]) -> Iterator[Servers]:
+    """Run an HTTP server and iperf3 in another network until the block ends."""
+    http, iperf3 = free_port(), free_port()
+    folder.mkdir()
+    config = folder / "nginx.conf"
+    config.write_text(_scene_config(folder, host, http, len(cpus)))
+    nginx = [*at_server, found("nginx"), "-p", str(folder), "-c", str(config)]
+    bulk = [*at_server, found("iperf3"), "-s", "-B", host, "-p", str(iperf3)]
+    with running(nginx, cpus, (http,), folder / "nginx.log"), running(bulk, cpus, (iperf3,), folder / "iperf3.log"):
+        yield Servers(http=http, tls=0, names=0, proxied=0, iperf3=iperf3)
 
 
-def _routed_config(folder: Path, host: str, port: int, workers: int) -> str:
+def _scene_config(folder: Path, host: str, port: int, workers: int) -> str:
     return f"""\
 {nginx_preamble(folder, workers, 1000)}
 http {{

@@ -6,20 +6,17 @@ All of it is gone when the block ends. What a packet costs on its way between na
 """
 
 import contextlib
-import ctypes
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers import Job, Place, found
-from bench.process import BenchError, LogSink
+from bench.process import BenchError, LogSink, inside_network
 
 NEEDED = ("ip", "nft")
-_CLONE_NEWNET = 0x40000000
 _SITE, _DOOR = "10.83.2.2", "10.83.1.1"
 
 
@@ -66,7 +63,7 @@ def network() -> Iterator[Network]:
         _join(server, "10.83.2", proxy, "wan")
         inside = {name: ("ip", "netns", "exec", name) for name in (client, proxy, server)}
         place = Place(_DOOR, _SITE, at_proxy=inside[proxy], at_client=inside[client])
-        yield Network(place, inside[server], stack.enter_context(_sink(proxy)))
+        yield Network(place, inside[server], stack.enter_context(inside_network(Path("/run/netns", proxy), LogSink)))
 
 
 def _join(host: str, network: str, proxy: str, device: str) -> None:
@@ -76,20 +73,6 @@ def _join(host: str, network: str, proxy: str, device: str) -> None:
         _run("ip", "-netns", name, "address", "add", f"{network}.{number}/24", "dev", end)
         _run("ip", "-netns", name, "link", "set", end, "up")
     _run("ip", "-netns", host, "route", "add", "default", "via", f"{network}.1")
-
-
-def _sink(namespace: str) -> LogSink:
-    """Made by a thread that goes there; where a socket was made, it stays."""
-
-    def there() -> LogSink:
-        with Path("/run/netns", namespace).open("rb") as file:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
-                raise BenchError(f"setns: {os.strerror(ctypes.get_errno())}")
-        return LogSink()
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(there).result()
 
 
 def _run(*command: str) -> None:

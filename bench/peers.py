@@ -43,17 +43,19 @@ BOUND = {
     "terminate": f" ssl crt {{certificates}}/{SERVER} ssl-min-ver {TLS_VERSION} ciphersuites {CIPHER} curves {CURVE}",
     "proxy_in": " accept-proxy",
     "transparent": " transparent",
+    "tproxy": " namespace {place.namespace}",
 }
 """What a `bind` of the configuration that ferryman and HAProxy share has besides, by Kind."""
 
 Kind = Literal[
-    "forward", "by_name", "terminate", "proxy_in", "proxy_out", "transparent", "prewarm", "connect", "bump", "mint"
-]
+    "forward", "by_name", "terminate", "proxy_in", "proxy_out", "transparent", "tproxy", "prewarm", "connect", "bump",
+    "mint",
+]  # fmt: skip
 """What a proxy does.
 
 Forward; forward by SNI; what is within TLS; with a PROXY header from the client, or for the server; what was for the
-server (TPROXY); in TLS, over connections held ready; what CONNECT asks for, blindly; the same with TLS opened; also by
-SNI.
+server (TPROXY); what a hypervisor's guests send; in TLS, over connections held ready; what CONNECT
+asks for, blindly; the same with TLS opened; also by SNI.
 """
 
 FORWARDING: tuple[Kind, ...] = ("forward", "by_name", "terminate", "proxy_in")
@@ -72,6 +74,8 @@ class Place:
     server: str = "127.0.0.1"
     at_proxy: tuple[str, ...] = ()
     at_client: tuple[str, ...] = ()
+    namespace: str = ""  # that the proxy listens in; "": its own
+    witness: int | None = None  # a process in there
 
 
 LOOPBACK = Place()
@@ -148,7 +152,7 @@ backend servers
     server one {job.place.server}:{job.target}{" send-proxy-v2" if job.kind == "proxy_out" else ""}
 
 frontend crossing
-    bind {job.place.proxy}:{job.listen}{BOUND.get(job.kind, "").format(certificates=job.certificates)}
+    bind {job.place.proxy}:{job.listen}{BOUND.get(job.kind, "").format(certificates=job.certificates, place=job.place)}
 {HAPROXY_BY_NAME if job.kind == "by_name" else HAPROXY_FORWARD}"""
 
 

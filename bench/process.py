@@ -4,6 +4,7 @@ Every process is started through `running`, which stops it and its children by p
 """
 
 import contextlib
+import ctypes
 import os
 import random
 import select
@@ -11,8 +12,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from bench.measure import family
 
@@ -22,6 +25,8 @@ STOP_SECONDS = 10.0
 # port between the moment it is chosen and the moment a proxy binds it.
 PORTS = range(15000, 32000)
 LISTEN_STATE = "0A"
+_CLONE_NEWNET = 0x40000000
+T = TypeVar("T")
 
 
 class BenchError(Exception):
@@ -51,10 +56,13 @@ def is_listening(port: int, pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], cpus: set[int], ports: Sequence[int], log: Path) -> Iterator[int]:
+def running(
+    command: Sequence[str], cpus: set[int], ports: Sequence[int], log: Path, witness: int | None = None
+) -> Iterator[int]:
     """Run `command` pinned to `cpus` until the block ends; yields its pid once it listens on all `ports`.
 
-    Its output goes to the file `log`. Raises BenchError when it ends early or does not listen in time.
+    It listens in its own network namespace, or in that of the process `witness`. Its output goes to the file `log`.
+    Raises BenchError when it ends early or does not listen in time.
     """
     pinned = ["taskset", "-c", ",".join(map(str, sorted(cpus))), *command]
     with log.open("wb") as output:
@@ -63,7 +71,7 @@ def running(command: Sequence[str], cpus: set[int], ports: Sequence[int], log: P
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not all(is_listening(port, process.pid) for port in ports):
+        while not all(is_listening(port, witness or process.pid) for port in ports):
             if process.poll() is not None or time.monotonic() > deadline:
                 reason = "ended" if process.poll() is not None else "does not listen"
                 raise BenchError(f"{command[0]} {reason}: {log.read_text(errors='replace')[-600:].strip()}")
@@ -83,6 +91,20 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def inside_network(namespace: Path, make: Callable[[], T]) -> T:
+    """What `make` makes in a thread that is in a network namespace: where a socket was made, it stays."""
+
+    def there() -> T:
+        with namespace.open("rb") as file:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
+                raise BenchError(f"setns: {os.strerror(ctypes.get_errno())}")
+        return make()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(there).result()
 
 
 class LogSink:

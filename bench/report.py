@@ -42,6 +42,8 @@ TARGETS: dict[str, list[Target]] = {
     "proxy-in": [Target("ferryman-tcp", 1.10)],
     "proxy-out": [Target("ferryman-tcp", 1.10)],
     "transparent": [Target("ferryman-tcp", 1.10)],
+    "tproxy": [Target("ferryman-tcp", 1.25)],
+    "tproxy-bulk": [Target("ferryman-tcp", 1.15)],
     "prewarm": [],
     "connect": [Target("squid", 0.60), Target("tinyproxy", 0.85)],
     "connect-bulk": [Target("ferryman-tcp", 1.05)],

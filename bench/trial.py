@@ -4,13 +4,13 @@ import contextlib
 import socket
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.loads import Idle, Servers, Workload, open_tunnels
 from bench.measure import cpu_between, family, memory
-from bench.network import Network
-from bench.peers import ACCESS_LOG, Job, Kind, Peer
+from bench.peers import ACCESS_LOG, Job, Kind, Peer, Place
 from bench.process import START_SECONDS, BenchError, LogSink, free_port, running
 from bench.report import Sample
 from bench.stalls import MIN_SHARE, Seen, StallClock, segments
@@ -20,11 +20,17 @@ LOG_PATIENCE = 3.0  # seconds a log line may take, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
-class Routed:
-    """Three machines, and the port of the server on the third."""
+class Scene:
+    """Somewhere else than on loopback: who is where. `everybody`: also proxies that can only forward are put there.
 
-    network: Network
-    server: int
+    While `intercepted` lasts, the kernel leads what is for a job's server to its proxy, where it is to.
+    """
+
+    place: Place
+    sink: LogSink
+    servers: Servers
+    everybody: bool = False
+    intercepted: Callable[[Job], contextlib.AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Trial:
     stalled: StallClock
     seconds: int
     tunnels: int
-    routed: Routed | None = None
+    scenes: Mapping[str, Scene] = field(default_factory=dict)
 
     def load(self, workload: Workload, workers: int, peer: Peer) -> Sample:
         """Measure `workload` on `peer` with this many workers.
@@ -47,16 +53,16 @@ class Trial:
         Raises BenchError or ProcessesChangedError when that cannot be done.
         """
         job, sink = self._job(peer, workload.kind, workload.target(self.servers), workers), self.sink
-        if workload.kind not in peer.kinds:
+        if workload.kind not in peer.kinds and workload.operation != "GB":
             job = replace(job, target=self.servers.http)
         with contextlib.ExitStack() as stack:
-            if workload.routed:
-                assert self.routed is not None, "asked for only where there is one"
-                network, sink = self.routed.network, self.routed.network.sink
-                job = replace(job, place=network.place, target=self.routed.server, log=sink.port)
-                stack.enter_context(network.intercepted(job))
+            if workload.scene and ((scene := self.scenes[workload.scene]).everybody or workload.kind in peer.kinds):
+                sink, target = scene.sink, workload.target(scene.servers)
+                job = replace(job, place=scene.place, target=target, log=sink.port)
+                stack.enter_context(scene.intercepted(job))
             command = [*job.place.at_proxy, *peer.command(job)]
-            pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), job.folder / "output"))
+            output, witness = job.folder / "output", job.place.witness
+            pid = stack.enter_context(running(command, self.proxy_cpus, (job.listen,), output, witness))
             self._warm_up(workload, job)
             self.stalled.follow(list(family(pid)))
             start, stalled, segments_before, before = time.monotonic(), self.stalled(), segments(pid), family(pid)
