@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -195,6 +196,20 @@ def test_a_guest_cannot_be_the_proxy(stack: ExitStack) -> None:
     assert greeting(guest) == "mine"
 
 
+def test_a_guest_cannot_have_the_proxys_mac(stack: ExitStack) -> None:
+    host = make(stack, "br0")
+    guest, liar = host.guest("br0", "one-0-0"), host.guest("br0", "one-1-0", "10.0.0.3/24")
+    host.driver("up", "br0")
+    Proxy(stack, host, "br0", "mine")
+    assert greeting(guest) == "mine"
+    heard, wire = Wire(stack, host, guest.namespace), Wire(stack, host, liar.namespace)
+    wire.arp(REQUEST, "10.0.0.3", "10.0.0.98", MAC)
+    wire.arp(REQUEST, "10.0.0.3", "10.0.0.99")
+    assert (REQUEST, "10.0.0.3", "10.0.0.98") not in heard.until("10.0.0.99")
+    ports = json.loads(host.run("bridge", "-json", "fdb", "show", "br", "br0").stdout)
+    assert [port["ifname"] for port in ports if port["mac"] == MAC] == ["br0b"]
+
+
 def pair(stack: ExitStack, first: Host, second: Host) -> tuple[Guest, Guest, Proxy, Proxy, str]:
     """A guest on each of two hosts that share a network, and what listens in their namespaces."""
     guests = first.guest("br0", "one-0-0", "10.0.0.2/24"), second.guest("br0", "one-1-0", "10.0.0.3/24")
@@ -248,6 +263,20 @@ def test_another_hosts_proxy_takes_nothing_away(stack: ExitStack, far: str) -> N
         assert guest.neighbour() == MAC
         sock.sendall(b"still there\n")
         assert lines.readline() == "still there\n"
+
+
+def test_nothing_of_it_goes_to_other_hosts(stack: ExitStack) -> None:
+    first, second = make(stack, "br0"), make(stack, "br0")  # the second one has no rules at all
+    first.driver("up", "br0")
+    guest, other = first.guest("br0", "one-0-0"), second.guest("br0", "one-1-0", "10.0.0.3/24")
+    uplink = first.uplink(second, "br0")
+    first.driver("up", "br0", "--uplink", uplink)
+    heard = Wire(stack, second, other.namespace)
+    ask(stack, first, "10.0.0.3")
+    wire = Wire(stack, first, guest.namespace)
+    wire.arp(REQUEST, "10.0.0.2", ADDRESS)
+    wire.arp(REQUEST, "10.0.0.2", "10.0.0.99")
+    assert [each for each in heard.until("10.0.0.99") if ADDRESS in each] == []
 
 
 def test_the_nearest_host_answers(stack: ExitStack) -> None:

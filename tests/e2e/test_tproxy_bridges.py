@@ -23,6 +23,7 @@ SERVICES = """
   :remote_port: 1234
   :networks: [vnet0]
 """
+pytestmark = pytest.mark.timeout(600)  # hundreds of processes, on machines of any pace
 UP = ("up", "br0", "--network", "vnet0")
 
 
