@@ -51,7 +51,8 @@ def test_squid_configuration_is_accepted(kind: Kind, job: Job) -> None:
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_ferryman_configuration_is_accepted(kind: Kind, job: Job) -> None:
     certificates.write(job.certificates, "localhost")
-    program, *_run, file = installed()["ferryman"].command(replace(job, kind=kind))
+    place = replace(job.place, namespace="guests")
+    program, *_run, file = installed()["ferryman"].command(replace(job, kind=kind, place=place))
     done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
