@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.peers import Place
 from bench.process import BenchError, LogSink, inside_network
 
-NEEDED = ("ip", "nft", "unshare", "nsenter")
+NEEDED = ("ip", "nft", "unshare", "nsenter", "setpriv")
 ADDRESS = "169.254.16.9"
 BRIDGE = "bench0"
 BRIDGES = 50
@@ -62,7 +62,20 @@ class Host:
 def host() -> Iterator[Host]:
     """Make one; raises BenchError."""
     setup = [*(f"mount -t tmpfs -o mode=755 tmpfs {folder}" for folder in _FOLDERS), "ip link set lo up", "echo ready"]
-    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec"]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-ec",
+    ]
     script = "\n".join(["trap '' CHLD", *setup, "exec sleep infinity"])
     first = subprocess.Popen([*command, script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
