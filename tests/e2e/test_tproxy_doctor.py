@@ -227,11 +227,13 @@ def test_hints_about_guests_and_others(place: Place) -> None:
     text += f"add element ip one_tproxy ep_br2 {{ 80 : 127.0.0.1 . {place.server.port} }}\n"
     host.bridge("br2")
     host.run("nft", "-f", "-", text=text)
+    host.path("/run/systemd/system").mkdir(parents=True)
     found = place.doctor()
     own = f"{EXECUTABLE} is OpenNebula's own, which starts daemons besides these"
     for expected in (
         ("hint", "br0", "4 addresses are behind one-0-0, as if there were other hosts"),
         ("warning", "host", own),
+        ("hint", "host", "nothing makes the proxies again when the host has started, or somebody flushed nftables"),
         ("hint", "br2", "OpenNebula's own driver made its proxy, so `apply` and `heal` know nothing of it"),
         ("error", "br2", "the namespace one_tproxy_br2 is missing"),
     ):

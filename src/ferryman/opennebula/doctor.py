@@ -146,6 +146,9 @@ def _whole(host: Host) -> Iterator[Finding]:
         message = f"{names.EXECUTABLE} is OpenNebula's own, which starts daemons besides these"
         remedy = "`ferryman tproxy install`, on the front-end also with --path, as `onehost sync` copies from there"
         yield Finding("warning", "", message, remedy)
+    if served and install.is_watched() is False:
+        message = "nothing makes the proxies again when the host has started, or somebody flushed nftables"
+        yield Finding("hint", "", message, "`ferryman tproxy install` has systemd run `ferryman tproxy heal`")
     if served:
         if names.OUTER not in host.running:
             yield Finding("error", "", f"{names.OUTER} is not running", FOLLOW, "follow")
@@ -212,12 +215,15 @@ def _remotes(host: Host) -> Iterator[Finding]:
 
 
 def _places(host: Host) -> Iterator[tuple[tuple[str, int], str]]:
-    """Remotes, each time with what they are."""
+    """Remotes, each time with what they are. A name counts for more than what it stood for when it was looked up."""
     options = host.said.options.entries if host.said else ()
     for bridge, found in sorted(host.endpoints.items()):
+        networks = host.known[bridge].networks if bridge in host.known else ()
+        services = host.said.on(networks) if host.said else []
         for each in found:
             what = f"port {each.port} of {bridge}"
-            yield (each.address, each.remote_port), what
+            stood_for = (one.host for one in services if host.names.get(one.host) == each.address)
+            yield (next(stood_for, each.address), each.remote_port), what
             spare = (option.remotes for option in options if option.is_for(bridge, each.port))
             for remote in itertools.chain.from_iterable(spare):
                 address, _, port = remote.rpartition(":")

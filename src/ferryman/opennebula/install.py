@@ -191,6 +191,11 @@ def is_in_place(path: str = names.EXECUTABLE) -> bool | None:
     return None if present is None else _is_ours(present)
 
 
+def is_watched() -> bool | None:
+    """Is what is lost made again? None: there is no systemd that would do it."""
+    return os.path.exists(f"{UNITS}/{TIMER}") if os.path.isdir(_RUNNING) else None
+
+
 def _command() -> list[str]:
     """What runs this ferryman, quoted; -P: whatever folder the caller is in. Raises StartError where it does not."""
     command = [sys.executable, "-P", "-m", "ferryman"]

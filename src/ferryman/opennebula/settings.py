@@ -127,7 +127,7 @@ def _services(value: tree.Value | None, diagnostics: Diagnostics) -> Iterator[Se
         return
     for item in value.items:
         if not isinstance(item, tree.Mapping):
-            diagnostics.error(item.mark, "a service is a mapping", "such as {:service_port: 5030, :remote_addr: …}")
+            diagnostics.error(item.mark, "a service is a mapping", "begin it with `- :service_port: 5030`")
             continue
         before = diagnostics.errors
         service = _service(item, diagnostics)
