@@ -74,7 +74,8 @@ def _run(body: Callable[[Callable[[], None]], int], writing: int) -> int:
 
     def say(text: bytes) -> None:
         while waiting:
-            os.write(waiting[0], text)
+            with contextlib.suppress(BrokenPipeError):  # the parent was killed: go on without it
+                os.write(waiting[0], text)
             os.close(waiting.pop())
 
     try:

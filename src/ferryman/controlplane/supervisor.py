@@ -123,7 +123,7 @@ class Supervisor:
             control_server = await self._start(cleanup)
             tasks = [asyncio.create_task(self._tick())]
             if self._options.beside is not None:
-                tasks.append(asyncio.create_task(self._options.beside(self)))
+                tasks.append(asyncio.create_task(self._beside(self._options.beside)))
             try:
                 await self._run_until_stopped()
             finally:
@@ -165,6 +165,12 @@ class Supervisor:
         if self._options.ready is not None:
             self._options.ready()
         return control_server
+
+    async def _beside(self, run: Callable[[Supervisor], Coroutine[None, None, None]]) -> None:
+        try:
+            await run(self)
+        except Exception as failure:  # noqa: BLE001 - recorded at once, not when all ends
+            self._journal.alert(f"what runs beside has ended: {failure!r}; start ferryman anew")
 
     async def _run_until_stopped(self) -> None:
         await self._end.wait()

@@ -1,8 +1,8 @@
 """The daemons of transparent proxies: found, started, stopped, told to read again. Each is done when it returns.
 
-There are no PID files: a daemon is a process whose whole command line is its name, `one_tproxy` or `one_tproxy_BRIDGE`.
-OpenNebula's own daemons have the same names; they are replaced when ours are started. Called by cli.tproxy and
-cli.tproxy_bridges, as root.
+There are no PID files: a daemon is a process whose whole command line is its name, `one_tproxy` or `one_tproxy_BRIDGE`,
+and that root started on this host: anybody can call a process so. OpenNebula's own daemons have the same names; they
+are replaced when ours are started. Called by cli.tproxy and cli.tproxy_bridges, as root.
 
 Source: OpenNebula's manual, "Transparent Proxies".
 """
@@ -23,7 +23,6 @@ from ferryman.controlplane.control import Client
 from ferryman.controlplane.identity import Identity
 from ferryman.errors import ControlError, StartError
 from ferryman.opennebula import database, flush, holder, names, settings, state
-from ferryman.opennebula.settings import Settings
 from ferryman.plan import Settings as ProcessSettings
 
 Bridges = Mapping[str, Sequence[database.Endpoint]]
@@ -34,18 +33,37 @@ PATIENCE: Final = 10.0
 
 def find() -> dict[str, int]:
     """Process ids by name."""
+    return dict(_processes())
+
+
+def _processes() -> list[tuple[str, int]]:
+    """Name and process id of every daemon, also where there are several of a name."""
     found: dict[int, tuple[str, int]] = {}  # name and parent
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 line = file.read().rstrip(b"\0").decode(errors="replace")
-            if line == names.OUTER or line.startswith(names.inner("")):
-                with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
-                    found[int(pid)] = line, int(status.read().rpartition(")")[2].split()[1])
+            if (line == names.OUTER or line.startswith(names.inner(""))) and _is_of_root(status := _status(pid), pid):
+                found[int(pid)] = line, int(status["PPid"])
         except OSError:
             continue  # it has just ended
     # a child that is about to be another program, such as nft, has its parent's command line until it is
-    return {name: pid for pid, (name, parent) in found.items() if found.get(parent, ("", 0))[0] != name}
+    return [(name, pid) for pid, (name, parent) in found.items() if found.get(parent, ("", 0))[0] != name]
+
+
+def _status(pid: str) -> dict[str, str]:
+    """Of a process (proc(5)). Raises OSError."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
+
+
+def _is_of_root(status: Mapping[str, str], pid: str) -> bool:
+    """Is it root's, or does it have capabilities that only root gave it; and no container's? Raises OSError."""
+    uids = set(status["Uid"].split())
+    if len(uids) > 1 or len(status["NSpid"].split()) > 1:  # a program that is set-user-id; another PID namespace
+        return False
+    with open(f"/proc/{pid}/uid_map") as theirs, open("/proc/self/uid_map") as ours:
+        return theirs.read() == ours.read() and (uids == {"0"} or int(status["CapPrm"], 16) != 0)
 
 
 def status() -> list[tuple[str, int]]:
@@ -77,15 +95,14 @@ def start() -> list[str]:
 def stop() -> None:
     """End all of them."""
     with state.locked():
-        _end(find().values())
+        _end(pid for _, pid in _processes())
 
 
 def restart() -> list[str]:
     """All of them anew. Nobody is refused meanwhile: the inner ones hand their sockets to those that come after them,
     and end only then. Connections that are open end. Raises FerrymanError."""
     with state.locked():
-        before = find()
-        _end(pid for name, pid in before.items() if name == names.OUTER)
+        _end(pid for name, pid in _processes() if name == names.OUTER)
         return _start(anew=True)
 
 
@@ -106,23 +123,25 @@ def follow(file: str = names.SETTINGS) -> list[str]:
 
 def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -> list[str]:
     """`tell`: an outer daemon that runs reads again; `anew`: replace inner ones that run."""
+    try:
+        holder.make_key()
+    except OSError as error:
+        raise StartError(f"cannot write {error.filename}: {error.strerror}") from None
     bridges = _bridges()
-    before = find()
-    running = _without_strangers(bridges)
+    running, ended = _without_strangers(bridges)
     wanted = sorted(bridge for bridge, endpoints in bridges.items() if endpoints)
     if not wanted:
         return []
-    messages, known = _publish(file)
-    user = identity.resolve(ProcessSettings(user=known.owner))
-    _log_file(names.OUTER, user)
-    if names.OUTER in running and len(running) < len(before):
+    messages, user = _publish(file)
+    for name in (names.OUTER, *map(names.inner, wanted)):
+        _log_file(name, user)
+    if names.OUTER in running and ended:
         Client(names.CONTROL).reload()  # what it listens on in a namespace that is gone is not taken for the new one's
     for bridge in wanted:
         name = names.inner(bridge)
         if not namespaces.exists(name):
             messages.append(f"bridge {bridge}: there is no network namespace {name}; `ferryman tproxy heal` makes it")
         elif anew or name not in running:
-            _log_file(name, user)
             background.start(lambda ready, bridge=bridge: holder.run(bridge, user, ready), names.log(name))  # type: ignore[misc]
             _end(pid for pid in (running.get(name),) if pid is not None)
             tell = True
@@ -130,7 +149,7 @@ def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -
         background.start(_outer, names.log(names.OUTER))
     elif tell:
         answer = Client(names.CONTROL).reload()
-        messages += [message for message in answer["messages"] if message not in messages]
+        messages += [str(message) for message in answer.get("messages", ()) if message not in messages]
     return messages
 
 
@@ -142,52 +161,44 @@ def _outer(ready: Callable[[], None]) -> int:
 
 def _bridges() -> Bridges:
     """What nftables holds, or should hold where somebody has flushed it. Raises FerrymanError."""
-    if flush.happened() and names.OUTER in find() and _answers_outer():
+    if flush.happened() and _outer_pid() is not None:
         Client(names.CONTROL).reload()  # it remembers more
     return flush.mend({}) if flush.happened() else database.read()
 
 
-def _without_strangers(bridges: Bridges) -> dict[str, int]:
-    """What runs, after those were ended that should not: of bridges without services, of a namespace that is gone or
-    another one now, and OpenNebula's own."""
-    running = find()
+def _without_strangers(bridges: Bridges) -> tuple[dict[str, int], bool]:
+    """What runs, after those were ended that should not, and whether there were any: of bridges without services, of a
+    namespace that is gone or another one now, and OpenNebula's own."""
     wanted = {names.inner(bridge): bridge for bridge, endpoints in bridges.items() if endpoints}
-    for name, pid in list(running.items()):
-        if name == names.OUTER:
-            fine = bool(wanted) and _answers_outer()
-        else:
-            fine = name in wanted and _is_inside(pid, name) and _answers_inner(wanted[name])
-        if not fine:
-            _end([pid])
-            del running[name]
-            if name != names.OUTER:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(holder.path(name.removeprefix(names.inner(""))))
-    return running
+    processes = _processes()
+    ours = {name: _inner_pid(wanted[name]) for name, _ in processes if name in wanted}
+    if wanted and any(name == names.OUTER for name, _ in processes):
+        ours[names.OUTER] = _outer_pid()
+    running = {name: pid for name, pid in processes if ours.get(name) == pid}
+    others = [(name, pid) for name, pid in processes if ours.get(name) != pid]
+    _end(pid for _, pid in others)
+    for name in {name for name, _ in others} - {names.OUTER, *running}:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(holder.path(name.removeprefix(names.inner(""))))
+    return running, bool(others)
 
 
-def _is_inside(pid: int, name: str) -> bool:
-    """Is a process in the namespace that has this name now?"""
+def _outer_pid() -> int | None:
+    """Of the outer daemon, if it answers."""
     try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(f"{namespaces.FOLDER}/{name}").st_ino
-    except OSError:
-        return False
+        return int(Client(names.CONTROL).status()["process"]["pid"])
+    except (ControlError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _answers_outer() -> bool:
+def _inner_pid(bridge: str) -> int | None:
+    """Of the daemon of a bridge, if it answers and is in the namespace that has the name now."""
     try:
-        Client(names.CONTROL).status()
-    except ControlError:
-        return False
-    return True
-
-
-def _answers_inner(bridge: str) -> bool:
-    try:
-        holder.ask(bridge, {"do": "list"})
-    except (OSError, ValueError):
-        return False
-    return True
+        answer, _ = holder.ask(bridge, {"do": "list"})
+        inside = os.stat(f"{namespaces.FOLDER}/{names.inner(bridge)}").st_ino
+        return int(answer["pid"]) if answer["namespace"] == inside else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _end(pids: Iterable[int]) -> None:
@@ -207,19 +218,26 @@ def _end(pids: Iterable[int]) -> None:
                 select.select([descriptor], [], [], PATIENCE)
 
 
-def _publish(file: str) -> tuple[list[str], Settings]:
-    """Make the settings known to the daemons, if they are right; what is wrong with them, and those that hold.
+def _publish(file: str) -> tuple[list[str], Identity]:
+    """Make the settings known to the daemons, if they are right; what is wrong with them, and whom those that hold
+    make the daemons be. Raises StartError.
 
     Where there is no file, as on a host without OpenNebula, what was published last holds.
     """
     diagnostics = Diagnostics()
     text = _text(file, diagnostics)
     known = settings.read(Source(file, text), diagnostics)
-    if text and not diagnostics.errors:
-        _write(names.PUBLISHED, text)
-    else:
+    fresh = bool(text) and not diagnostics.errors
+    if not fresh:
         known = settings.read(Source(names.PUBLISHED, _text(names.PUBLISHED, Diagnostics())), Diagnostics())
-    return [str(one) for one in diagnostics.found], known
+    try:
+        user = identity.resolve(ProcessSettings(user=known.owner))
+    except StartError:
+        message = f"user {known.owner} does not exist here; create it, or name another at `:tproxy_process_owner:`"
+        raise StartError(f"{file if fresh else names.PUBLISHED}: {message}") from None
+    if fresh:
+        _write(names.PUBLISHED, text, user)
+    return [str(one) for one in diagnostics.found], user
 
 
 def _text(file: str, diagnostics: Diagnostics) -> str:
@@ -233,11 +251,14 @@ def _text(file: str, diagnostics: Diagnostics) -> str:
         return ""
 
 
-def _write(path: str, text: str) -> None:
-    """Replace a file of ours, readable for the daemons. Raises StartError."""
+def _write(path: str, text: str, user: Identity) -> None:
+    """Replace a file of ours; the daemons can read it, and nobody else: there may be passwords in it. Raises
+    StartError."""
     try:
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o644)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.new")
+        with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            _give(file.fileno(), user)
             file.write(text)
         os.replace(f"{path}.new", path)
     except OSError as error:
@@ -250,9 +271,13 @@ def _log_file(daemon: str, user: Identity) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
-            if user.uid is not None and os.geteuid() == 0:
-                os.fchown(descriptor, user.uid, -1 if user.gid is None else user.gid)
+            _give(descriptor, user)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise StartError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _give(descriptor: int, user: Identity) -> None:
+    if user.uid is not None and os.geteuid() == 0:
+        os.fchown(descriptor, user.uid, -1 if user.gid is None else user.gid)

@@ -6,21 +6,27 @@ socket, a line of JSON each way, descriptors beside the answer (SCM_RIGHTS):
 
     {"do": "bind", "host": …, "port": …, "backlog": …}    the socket, or {"errno": …}
     {"do": "release", "host": …, "port": …}               it is not wanted any more
-    {"do": "list"}                                         {"held": [[host, port], …]}
+    {"do": "list"}                                         {"held": [[host, port], …], "pid": …, "namespace": inode}
     {"do": "guests"}                                       {"guests": [[address, MAC], …]}, those lately heard of
 
-Whoever may open the Unix socket may ask: its file belongs to the user that both daemons run as, with mode 0600.
+The Unix socket belongs to the user that both daemons run as, with mode 0600. Since other programs may run as that user,
+whoever asks has to show a key as well ("key"), which the daemons read before they give root up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
 import os
+import resource
+import secrets
 import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from ferryman.controlplane import namespaces, sockets
@@ -28,11 +34,13 @@ from ferryman.controlplane.identity import Identity
 from ferryman.dataplane import privileges
 from ferryman.errors import StartError
 from ferryman.opennebula import names
-from ferryman.plan import Address
+from ferryman.plan import Address, Plan
 
 PATIENCE: Final = 5.0
-"""Seconds for a question, and for its answer."""
+"""Seconds for a question and its answer."""
 _LONGEST: Final = 4096  # bytes of a question
+_LONGEST_ANSWER: Final = 1 << 20
+_NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV)
 
 Place = tuple[str, int]
 """Host and port."""
@@ -43,22 +51,90 @@ def path(bridge: str) -> str:
     return f"{names.RUN}/{bridge}.sock"
 
 
+def make_key() -> None:
+    """Have a key, which lasts as long as the host runs; called by root. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(f"{names.RUN}/key", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_hex())
+
+
+@functools.cache
+def key() -> str:
+    """What who asks has to show. Raises OSError; kept, as it is out of reach once root is given up."""
+    with open(f"{names.RUN}/key") as file:
+        return file.read()
+
+
 class Holders:
-    """The inner daemons as the outer one sees them (controlplane.sockets.Elsewhere): by the namespace of an address."""
+    """The inner daemons as the outer one sees them (controlplane.sockets.Elsewhere): by the namespace of an address.
+
+    `fetch` does what may take long; what it got waits for `bind`, which is called where nothing may wait.
+    """
+
+    def __init__(self) -> None:
+        self._lent: set[str] = set()  # addresses that the supervisor listens on
+        self._fetched: dict[str, socket.socket] = {}
+        self._silent: dict[str, float] = {}  # bridges whose daemon does not answer: when it is asked again
+
+    def fetch(self, plan: Plan) -> tuple[Plan, list[str]]:
+        """The plan without what cannot be listened on, and why that is so: one bridge is no matter of the others."""
+        messages: list[str] = []
+        listeners = []
+        for listener in plan.listeners:
+            have = tuple(each for each in listener.bind if self._have(each, listener.backlog, messages))
+            listeners.append(replace(listener, bind=have))
+        return replace(plan, listeners=tuple(listeners)), list(dict.fromkeys(messages))
+
+    def _have(self, address: Address, backlog: int, messages: list[str]) -> bool:
+        name = str(address)
+        if not address.namespace or name in self._lent or name in self._fetched:
+            return True
+        try:
+            self._fetched[name] = self._take(address, backlog)
+        except OSError as error:
+            if address.family == "inet6" and error.errno in _NO_IPV6:
+                messages.append(f"bridge {_bridge(address)}: no IPv6 in its namespace, so services are there by IPv4")
+            else:
+                what = f"bridge {_bridge(address)}: cannot listen on {address.text}"
+                messages.append(f"{what}: {error.strerror or error}; `ferryman tproxy doctor` says more")
+            return False
+        return True
 
     def bind(self, address: Address, backlog: int) -> socket.socket:
         """A listening socket in the namespace of `address`. Raises OSError."""
-        answer, found = ask(_bridge(address), {"do": "bind", **_place(address), "backlog": backlog})
-        if found is None:
-            code = int(answer["errno"])
-            raise OSError(code, os.strerror(code))
-        found.setblocking(False)
+        found = self._fetched.pop(str(address), None) or self._take(address, backlog)
+        self._lent.add(str(address))
         return found
 
     def release(self, address: Address) -> None:
         """Close the copy there. One that does not answer has none any more, or will be asked when it is replaced."""
-        with contextlib.suppress(OSError, ValueError):
-            ask(_bridge(address), {"do": "release", **_place(address)})
+        self._lent.discard(str(address))
+        with contextlib.suppress(OSError):
+            self._ask(address, {"do": "release", **_place(address)})
+
+    def _take(self, address: Address, backlog: int) -> socket.socket:
+        answer, found = self._ask(address, {"do": "bind", **_place(address), "backlog": backlog})
+        if found is None:
+            code = answer.get("errno")
+            raise OSError(code, os.strerror(code)) if isinstance(code, int) else OSError(f"it answered {answer}"[:200])
+        found.setblocking(False)
+        return found
+
+    def _ask(self, address: Address, question: dict[str, Any]) -> tuple[dict[str, Any], socket.socket | None]:
+        """As `ask`, but one that did not answer is not waited for again and again. Raises OSError."""
+        bridge = _bridge(address)
+        if time.monotonic() < self._silent.get(bridge, 0.0):
+            raise TimeoutError(f"{names.inner(bridge)} does not answer")
+        try:
+            return ask(bridge, question)
+        except TimeoutError:
+            self._silent[bridge] = time.monotonic() + PATIENCE
+            raise TimeoutError(f"{names.inner(bridge)} does not answer") from None
+        except ConnectionRefusedError:
+            raise ConnectionRefusedError(f"{names.inner(bridge)} is not running") from None
+        except ValueError as error:
+            raise OSError(f"{names.inner(bridge)} answers strangely: {error}") from None
 
 
 def _bridge(address: Address) -> str:
@@ -71,15 +147,50 @@ def _place(address: Address) -> dict[str, Any]:
 
 def ask(bridge: str, question: dict[str, Any]) -> tuple[dict[str, Any], socket.socket | None]:
     """Its answer, and the socket that came along. Raises OSError where it does not answer, ValueError if strangely."""
+    until = time.monotonic() + PATIENCE
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
         there.settimeout(PATIENCE)
         there.connect(path(bridge))
-        there.sendall(json.dumps(question).encode() + b"\n")
+        there.sendall(json.dumps({**question, "key": key()}).encode() + b"\n")
         data, descriptors, _, _ = socket.recv_fds(there, _LONGEST, 1)
-        found = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        while data and not data.endswith(b"\n") and (more := there.recv(_LONGEST)):
-            data += more
-    return json.loads(data or b"{}"), found[0] if found else None
+        found = _listening(descriptors[0], question) if descriptors else None
+        try:
+            while not data.endswith(b"\n"):
+                there.settimeout(max(0.001, until - time.monotonic()))
+                data += (more := there.recv(65536))
+                if not more or len(data) > _LONGEST_ANSWER:
+                    raise ValueError("it broke off" if not more else "it does not end")
+            return _object(data), found
+        except BaseException:
+            if found is not None:
+                found.close()
+            raise
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(data)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(answer, dict):
+        raise ValueError(f"{data[:100]!r} is no answer")
+    return answer
+
+
+def _listening(descriptor: int, question: dict[str, Any]) -> socket.socket:
+    """The socket that was asked for: what comes from somebody who is not root may be anything. Raises ValueError."""
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise ValueError(f"it sent what is no socket: {error}") from None
+    internet = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
+    if internet and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        host, port, *_ = found.getsockname()
+        if (host.partition("%")[0], port) == (str(question.get("host")).partition("%")[0], question.get("port")):
+            return found
+    found.close()
+    raise ValueError("it sent another socket than was asked for")
 
 
 def run(bridge: str, identity: Identity, ready: Callable[[], None]) -> int:
@@ -89,9 +200,13 @@ def run(bridge: str, identity: Identity, ready: Callable[[], None]) -> int:
     """
     privileges.title_process(names.inner(bridge))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to read again
-    held = _inherit(bridge)
+    os.chdir("/")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     log = _Log(bridge)
     try:
+        key()
+        held = _inherit(bridge)
         namespaces.enter(names.inner(bridge))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path(bridge))
@@ -113,38 +228,42 @@ def _inherit(bridge: str) -> dict[Place, socket.socket]:
     try:
         answer, _ = ask(bridge, {"do": "list"})
         for host, port in answer.get("held", ()):
-            _, found = ask(bridge, {"do": "bind", "host": host, "port": port, "backlog": 0})
+            _, found = ask(bridge, {"do": "bind", "host": str(host), "port": int(port), "backlog": 0})
             if found is not None:
-                held[host, port] = found
-    except (OSError, ValueError):
+                held[str(host), int(port)] = found
+    except (OSError, ValueError, TypeError):
         return held  # there is none
     return held
 
 
 def _serve(listening: socket.socket, held: dict[Place, socket.socket], log: _Log) -> None:
     while True:
-        asking, _ = listening.accept()
+        try:
+            asking, _ = listening.accept()
+        except OSError as error:  # no descriptor is free, say
+            log.write("error", f"Accept: {error.strerror}")
+            time.sleep(1.0)
+            continue
         with asking:
             asking.settimeout(PATIENCE)
             try:
-                data = b""
-                while not data.endswith(b"\n") and len(data) < _LONGEST and (more := asking.recv(_LONGEST)):
-                    data += more
-                answer, found = _answer(json.loads(data), held, log)
+                question = json.loads(asking.recv(_LONGEST))  # it comes in one piece: it is short
+                if not secrets.compare_digest(str(question.pop("key")).encode(), key().encode()):
+                    raise PermissionError("without the key")
+                answer, found = _answer(question, held, log)
                 said = json.dumps(answer).encode() + b"\n"
-                if found is None:
-                    asking.sendall(said)
-                else:
-                    socket.send_fds(asking, [said], [found.fileno()])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                log.write("warn", f"a question that was not understood: {error}")
+                sent = asking.send(said) if found is None else socket.send_fds(asking, [said], [found.fileno()])
+                asking.sendall(said[sent:])
+            except Exception as error:  # noqa: BLE001 - recorded; whatever is asked, what is held must not be lost
+                log.write("warn", f"a question that was not understood: {error!r}"[:200])
 
 
 def _answer(
     question: dict[str, Any], held: dict[Place, socket.socket], log: _Log
 ) -> tuple[dict[str, Any], socket.socket | None]:
     if question["do"] == "list":
-        return {"held": list(held)}, None
+        inside = os.stat("/proc/thread-self/ns/net").st_ino
+        return {"held": list(held), "pid": os.getpid(), "namespace": inside}, None
     if question["do"] == "guests":
         return {"guests": _neighbours()}, None
     place = host, port = str(question["host"]), int(question["port"])
@@ -185,4 +304,6 @@ class _Log:
             with open(self._path, "a") as file:
                 file.write(line + "\n")
         except OSError:
-            print(line, flush=True)  # where the daemon's output goes
+            # where the daemon's output goes; when that is not possible either, as the disk is full, so be it
+            with contextlib.suppress(OSError):
+                os.write(1, f"{line}\n".encode())

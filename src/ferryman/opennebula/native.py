@@ -54,7 +54,7 @@ def document(endpoints: Mapping[str, Sequence[Endpoint]], settings: Settings, ne
         "global": {
             "workers": WORKERS,
             "user": settings.owner,
-            "control": f"{names.RUN}/control.sock",
+            "control": names.CONTROL,
             "drain_timeout": "10s",
             "log": {"target": f"file:{names.log(names.OUTER)}", "max_level": _LEVELS[settings.level], "format": "iso"},
         },

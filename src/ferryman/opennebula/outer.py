@@ -9,6 +9,8 @@ powers it keeps what nftables asks for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import socket
 import time
@@ -35,6 +37,8 @@ _NFNLGRP_NFTABLES: Final = 7  # linux/netfilter/nfnetlink.h
 def run(ready: Callable[[], None]) -> int:
     """Be the daemon, until it is stopped. Raises StartError."""
     privileges.title_process(names.OUTER)
+    os.chdir("/")
+    holder.key()
     reader = Reader()
     found = reader.load(False)
     if found.plan is None:
@@ -43,7 +47,7 @@ def run(ready: Callable[[], None]) -> int:
         control=names.CONTROL,
         foreground=False,
         ready=ready,
-        elsewhere=holder.Holders(),
+        elsewhere=reader.holders,
         keep=(privileges.NET_ADMIN,),
         beside=reader.follow,
         tables=reader.tables,
@@ -55,6 +59,7 @@ class Reader:
     """Makes plans, and knows what the last one was made of."""
 
     def __init__(self) -> None:
+        self.holders = holder.Holders()
         self._endpoints: dict[str, list[Endpoint]] = {}
         self._strangers: dict[str, list[Endpoint]] = {}
         self._networks: dict[str, tuple[str, ...]] = {}
@@ -67,7 +72,8 @@ class Reader:
             if lost and present:
                 messages.append(f"the table {names.TABLE} was gone from nftables: written again")
             known = state.read().bridges
-        except StartError as error:
+            said, diagnostics = _settings()
+        except (StartError, OSError, UnicodeDecodeError) as error:  # nft could not even be started, say
             return LoadResult(None, str(error).splitlines())
         self._endpoints = present
         self._strangers = {bridge: each for bridge, each in present.items() if bridge not in known}
@@ -80,10 +86,12 @@ class Reader:
             else:
                 message = f"bridge {bridge}: {names.inner(bridge)} is not running; `ferryman tproxy heal` starts it"
                 messages.append(message)
-        said, diagnostics = _settings()
         self._networks = {name: bridge.networks for name, bridge in known.items()}
         plan, found = native.plan(reachable, said, self._networks)
         messages += [str(one) for one in [*diagnostics.found, *found.found]]
+        if plan is not None:
+            plan, missing = self.holders.fetch(plan)
+            messages += missing
         return LoadResult(plan, messages)
 
     async def follow(self, owner: Supervisor) -> None:
@@ -94,7 +102,7 @@ class Reader:
                 await _calm(events)
                 try:
                     changed = await asyncio.to_thread(database.read) != self._endpoints
-                except StartError:
+                except (StartError, OSError):
                     changed = True  # said by the reload
                 if changed:
                     await owner.reload()
@@ -111,21 +119,27 @@ class Reader:
 
 async def _calm(events: socket.socket) -> None:
     """Wait until something has changed, and then nothing for a while."""
-    loop = asyncio.get_running_loop()
-    await _one(loop, events)
+    with contextlib.suppress(OSError):  # ENOBUFS: there was more than the kernel keeps, so there was something
+        await asyncio.get_running_loop().sock_recv(events, 65536)
     end = time.monotonic() + 10 * REST  # somebody may change something all the time
     while time.monotonic() < end:
-        try:
-            await asyncio.wait_for(_one(loop, events), REST)
-        except TimeoutError:
+        await asyncio.sleep(REST)
+        if not _drain(events):
             return
 
 
-async def _one(loop: asyncio.AbstractEventLoop, events: socket.socket) -> None:
-    try:
-        await loop.sock_recv(events, 65536)
-    except OSError:  # ENOBUFS: there were more than the kernel keeps, so there was something
-        await asyncio.sleep(0)
+def _drain(events: socket.socket) -> bool:
+    """Was there anything? Without a turn of the loop for each: a change may be thousands of events."""
+    some = False
+    while True:
+        try:
+            events.recv(65536)
+        except BlockingIOError:
+            return some
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+        some = True
 
 
 def _settings() -> tuple[Settings, Diagnostics]:
