@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from ferry import until
-from hypervisor import Guest, Host
+from hypervisor import Guest, Host, demand
 from servers import EchoServer
+from test_tproxy_openvswitch import START
+from test_tproxy_openvswitch import guest as guest_of_switch
 
 from ferryman.opennebula.names import ADDRESS, ADDRESS6, EXECUTABLE
 
@@ -248,3 +250,20 @@ def test_hints_about_guests_and_others(place: Place) -> None:
     assert hint in place.doctor()
     host.run("iptables", "-I", "one-1-0-o", "-p", "tcp", "-m", "multiport", "--dports", "1000:6000", "-j", "RETURN")
     assert hint not in place.doctor()
+
+
+def test_a_bridge_of_open_vswitch() -> None:
+    demand("ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovsdb-server")
+    with Host() as host:
+        server = host.inside(lambda: EchoServer("127.0.0.1"))
+        host.write_settings(":tproxy:\n" + ENTRY.format(port=5030, remote=server.port))
+        host.run("sh", "-c", START)
+        host.run("ovs-vsctl", "add-br", "ovs0", "--", "set", "Bridge", "ovs0", "datapath_type=netdev")
+        one = guest_of_switch(host, "one-0-0")
+        host.ferryman("up", "ovs0")
+        host.run("ovs-vsctl", "del-port", "ovs0b")
+        said = host.ferryman("doctor", check=False)
+        assert "Open vSwitch has no port ovs0b in it, or not its flows" in said.stdout
+        said = host.ferryman("doctor", "--fix")
+        assert said.stdout.splitlines()[-1] == "this host is fine: guests reach the services on ovs0 (5030)"
+        one.connect(5030).close()

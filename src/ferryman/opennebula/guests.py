@@ -25,8 +25,10 @@ Hint = tuple[str, str]
 """What there is, and what to do if that is not meant so."""
 
 
-def hints(bridge: str, ports: Collection[str], services: Collection[int]) -> Iterator[Hint]:
-    """What is to be said of the guests behind these ports of a bridge."""
+def hints(
+    bridge: str, ports: Collection[str], services: Collection[int], filters: Mapping[str, Sequence[str]]
+) -> Iterator[Hint]:
+    """What is to be said of the guests behind these ports of a bridge; `filters`: as the function gives them."""
     behind = seen(_json("bridge", "-json", "fdb", "show", "br", bridge), ports)
     heard = {each.get("lladdr", "") for each in _json("ip", "-json", "-netns", inner(bridge), "neighbour", "show")}
     crowded = {port for port, found in behind.items() if len(found) >= _MANY}
@@ -39,9 +41,8 @@ def hints(bridge: str, ports: Collection[str], services: Collection[int]) -> Ite
         route = f"{ADDRESS} dev eth0 scope link"
         advice = f"there, `ip route show to {ADDRESS}` is to print `{route}`; `ip route add {route}` makes it so"
         yield f"{what} never asked for {ADDRESS}", advice
-    rules = _rules()
     for port in sorted(ports):
-        if shut := [each for each in sorted(services) if not lets_out(rules.get(f"{port}-o", ()), each)]:
+        if shut := [each for each in sorted(services) if not lets_out(filters.get(f"{port}-o", ()), each)]:
             message = f"the security groups of {port} do not let it out to {_list(map(str, shut))}"
             yield message, "allow it, if it is to reach them: protocol TCP, outbound, these ports"
 
@@ -75,8 +76,8 @@ def lets_out(rules: Sequence[str], port: int) -> bool:
     return True
 
 
-def _rules() -> dict[str, list[str]]:
-    """By chain; none where the bridges' packets do not get there."""
+def filters() -> dict[str, list[str]]:
+    """The rules of security groups by chain; none where packets within a bridge do not get there."""
     found: dict[str, list[str]] = {}
     try:
         with open(_FILTERED) as file:

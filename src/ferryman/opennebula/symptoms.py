@@ -65,6 +65,7 @@ class Host:
     names: Mapping[str, str]
     running: Mapping[str, int]
     switches: Collection[str]  # bridges of Open vSwitch
+    filters: Mapping[str, Sequence[str]]  # rules of security groups by chain
     boot: str
 
     @property
@@ -93,7 +94,7 @@ def look(said: Settings | None) -> Host:
                 sets[its["name"]] = set(its.get("elem", ()))
     return Host(
         said, links.survey(), database.read(), rules, sets, known.bridges, known.names, daemons.find(),
-        _switches(known.bridges.values()), state.boot(),
+        _switches(known.bridges.values()), guests.filters(), state.boot(),
     )  # fmt: skip
 
 
@@ -140,7 +141,7 @@ def of_bridge(host: Host, bridge: str) -> Iterator[Finding]:
         ports = [name for name, each in host.devices.items() if each.master == bridge and name != door(bridge)[0]]
         uplinks = _uplinks(host, bridge)
         for message, advice in guests.hints(
-            bridge, [port for port in ports if port not in uplinks], [each.port for each in present]
+            bridge, [port for port in ports if port not in uplinks], [each.port for each in present], host.filters
         ):
             yield Finding("hint", bridge, message, advice)
 
