@@ -60,7 +60,7 @@ class Place:
     def kill(self, *daemons: str) -> None:
         for pid in [self.pid(name) for name in daemons]:
             self.host.run("kill", f"-{int(signal.SIGKILL)}", str(pid))
-            until(lambda pid=pid: not self.host.path(f"/proc/{pid}").exists(), "its end")  # type: ignore[misc]
+            until(lambda pid=pid: not self.host.path(f"/proc/{pid}").exists(), "its end")
 
     def doctor(self, *options: str) -> list[tuple[str, str, str]]:
         """What it finds: severity, bridge (or "host") and message; exit code and severities agree."""
