@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,3 +75,32 @@ def test_an_end_without_a_word_is_told_too(start: Start, tmp_path: Path) -> None
         start(lambda ready: 1, "")
     with pytest.raises(StartError, match="; see /"):
         start(lambda ready: 1, str(tmp_path / "log"))
+
+
+def test_it_goes_on_when_its_parent_was_killed_meanwhile(tmp_path: Path) -> None:
+    """What it has taken over by then would be lost otherwise."""
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    os.mkfifo(begun)
+
+    def body(ready: Callable[[], None]) -> int:
+        with open(begun, "w") as said:
+            said.write(str(os.getpid()))
+        with open(begun) as heard:  # that the parent is gone
+            heard.read()
+        ready()
+        done.touch()
+        return 0
+
+    parent = os.fork()
+    if not parent:
+        background.start(body, "")
+        os._exit(1)
+    with open(begun) as heard:
+        child = os.pidfd_open(int(heard.read()))
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    with open(begun, "w"):
+        pass
+    select.select([child], [], [])
+    os.close(child)
+    assert done.exists()
