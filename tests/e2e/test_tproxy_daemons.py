@@ -40,6 +40,8 @@ class Place:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.guests: list[Guest] = []
+        self.came_up = False
+        self.read: dict[str, int] = {}  # how much of each log is earlier tests'
         for number, bridge in enumerate(("br0", "br1")):
             host.bridge(bridge)
             self.guests.append(host.guest(bridge, f"one-{number}-0"))
@@ -48,9 +50,14 @@ class Place:
         return self.host.inside(lambda: EchoServer(host, greeting, port))
 
     def up(self, text: str) -> None:
+        """Have these settings, on bridges that come up with the first of them."""
         self.host.write_settings(text)
-        for number in (0, 1):
-            self.host.ferryman("up", f"br{number}", "--network", f"vnet{number}")
+        if self.came_up:
+            self.host.ferryman("apply")
+        else:
+            for number in (0, 1):
+                self.host.ferryman("up", f"br{number}", "--network", f"vnet{number}")
+            self.came_up = True
 
     def apply(self, text: str) -> None:
         self.host.write_settings(text)
@@ -74,13 +81,28 @@ class Place:
 
     def lines(self, bridge: str) -> list[dict[str, Any]]:
         """Of connections."""
-        text = self.log(f"one_tproxy_{bridge}")
+        text = self.log(f"one_tproxy_{bridge}")[self.read.get(bridge, 0) :]
         found = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return [line for line in found if "listener" in line]
 
 
+@pytest.fixture(scope="module")
+def one_for_all() -> Iterator[Place]:
+    with Host() as host:
+        yield Place(host)
+
+
 @pytest.fixture
-def place() -> Iterator[Place]:
+def place(one_for_all: Place) -> Place:
+    """The host that most tests share; each begins with `up`."""
+    for bridge in ("br0", "br1") if one_for_all.came_up else ():
+        one_for_all.read[bridge] = len(one_for_all.log(f"one_tproxy_{bridge}"))
+    return one_for_all
+
+
+@pytest.fixture
+def alone() -> Iterator[Place]:
+    """A host for tests that begin with nothing."""
     with Host() as host:
         yield Place(host)
 
@@ -136,13 +158,13 @@ def test_two_bridges_and_two_services(place: Place) -> None:
     assert line["bytes"] == {"in": 5, "out": 10}
 
 
-def test_nothing_configured_is_quiet(place: Place) -> None:
+def test_nothing_configured_is_quiet(alone: Place) -> None:
     for settings in ("", ":vxlan_mtu: 1500\n"):
-        place.host.write_settings(settings)
+        alone.host.write_settings(settings)
         for verb in ("status", "start", "reload", "restart", "stop"):
-            ended = place.host.ferryman(verb)
+            ended = alone.host.ferryman(verb)
             assert (ended.stdout, ended.stderr) == ("", "")
-    assert not place.pids()
+    assert not alone.pids()
 
 
 def test_the_same_port_leads_elsewhere_on_each_bridge(place: Place) -> None:
@@ -215,13 +237,13 @@ def test_a_remote_that_is_down_is_told_by_a_reset(place: Place) -> None:
     assert (line["how"], line["reason"]) == ("rst", f"127.0.0.1:{server.port}: Connection refused")
 
 
-def test_a_thousand_guests_of_a_dead_remote(place: Place) -> None:
+def test_a_thousand_guests_of_a_dead_remote(alone: Place) -> None:
     """Afterwards all is as before: OpenNebula's own daemon has a dead port for ever once descriptors have run out."""
-    server = place.echo()
-    place.host.write_settings(services((5030, "127.0.0.1", server.port, "vnet0"), (80, "127.0.0.1", 1, "vnet0")))
+    server = alone.echo()
+    alone.host.write_settings(services((5030, "127.0.0.1", server.port, "vnet0"), (80, "127.0.0.1", 1, "vnet0")))
     up = (sys.executable, "-m", "ferryman", "tproxy", "up", "br0", "--network", "vnet0")
-    place.host.run("prlimit", "--nofile=200:200", *up)
-    guest = place.guests[0]
+    alone.host.run("prlimit", "--nofile=200:200", *up)
+    guest = alone.guests[0]
 
     def many() -> list[socket.socket]:
         made = []
@@ -280,20 +302,20 @@ def test_an_inner_daemon_that_died_is_started_again(place: Place) -> None:
         assert all_of(open_one, b"on") == b"on"
 
 
-def test_daemons_of_opennebulas_own_are_replaced(place: Place) -> None:
-    """Where ours is put in the place of the original while that runs."""
-    server = place.echo()
+def test_daemons_of_opennebulas_own_are_replaced(alone: Place) -> None:
+    """Where ours is put in the alone of the original while that runs."""
+    server = alone.echo()
     script = "import ctypes, sys; from ferryman.dataplane import privileges; privileges.title_process(sys.argv[1]); "
     script += "print(flush=True); input()"
     strangers = []
     for name in ("one_tproxy", "one_tproxy_br0"):
         command = (sys.executable, "-c", script, name)
-        strangers.append(place.host.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        strangers.append(alone.host.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert strangers[-1].stdout.readline() == b"\n"
-    assert sorted(commands(place)) == ["one_tproxy", "one_tproxy_br0"]
-    place.up(services((5030, "127.0.0.1", server.port, "vnet0")))
-    assert echoes(place.guests[0], 5030) == b"hello"
-    assert sorted(commands(place)) == ["one_tproxy", "one_tproxy_br0"], "one of each"
+    assert sorted(commands(alone)) == ["one_tproxy", "one_tproxy_br0"]
+    alone.up(services((5030, "127.0.0.1", server.port, "vnet0")))
+    assert echoes(alone.guests[0], 5030) == b"hello"
+    assert sorted(commands(alone)) == ["one_tproxy", "one_tproxy_br0"], "one of each"
     for stranger in strangers:
         with stranger:
             assert stranger.wait(PATIENCE) == -signal.SIGTERM
@@ -326,32 +348,32 @@ def test_a_flushed_ruleset_heals_by_itself(place: Place) -> None:
     assert sorted(place.pids()) == ["one_tproxy", "one_tproxy_br0", "one_tproxy_br1"], "no reason to end anything"
 
 
-def test_nftables_that_cannot_be_read_are_no_empty_ones(place: Place) -> None:
+def test_nftables_that_cannot_be_read_are_no_empty_ones(alone: Place) -> None:
     """OpenNebula's own tools end all daemons then."""
-    server = place.echo()
-    broken = place.host.path("/run/broken")
-    tool = place.host.path("/run/bin/nft")
+    server = alone.echo()
+    broken = alone.host.path("/run/broken")
+    tool = alone.host.path("/run/bin/nft")
     tool.parent.mkdir()
-    real = place.host.run("sh", "-c", "command -v nft").stdout.strip()
+    real = alone.host.run("sh", "-c", "command -v nft").stdout.strip()
     tool.write_text(f'#!/bin/sh\n[ -e /run/broken ] && echo "netlink: Error: busy" >&2 && exit 1\nexec {real} "$@"\n')
     tool.chmod(0o755)
-    ferryman: Callable[..., Any] = lambda *words, **more: place.host.run(  # noqa: E731
+    ferryman: Callable[..., Any] = lambda *words, **more: alone.host.run(  # noqa: E731
         "env", f"PATH=/run/bin:{os.environ['PATH']}", sys.executable, "-m", "ferryman", "tproxy", *words, **more
     )
-    place.host.write_settings(services((5030, "127.0.0.1", server.port, "vnet0")))
+    alone.host.write_settings(services((5030, "127.0.0.1", server.port, "vnet0")))
     ferryman("up", "br0", "--network", "vnet0")
-    before = place.pids()
+    before = alone.pids()
     broken.touch()
     for verb in ("reload", "start", "status"):
         ended = ferryman(verb, check=False)
         assert ended.returncode == 1
         assert "netlink: Error: busy" in ended.stderr
-    assert echoes(place.guests[0], 5030) == b"hello"
-    place.signal(before["one_tproxy"], signal.SIGHUP)
-    until(lambda: "not reloaded: the present configuration stays" in place.log("one_tproxy"), "its complaint")
+    assert echoes(alone.guests[0], 5030) == b"hello"
+    alone.signal(before["one_tproxy"], signal.SIGHUP)
+    until(lambda: "not reloaded: the present configuration stays" in alone.log("one_tproxy"), "its complaint")
     broken.unlink()
-    assert place.pids() == before
-    assert echoes(place.guests[0], 5030) == b"hello"
+    assert alone.pids() == before
+    assert echoes(alone.guests[0], 5030) == b"hello"
 
 
 def test_a_namespace_that_was_deleted_under_them(place: Place) -> None:
@@ -450,10 +472,11 @@ def test_names_are_looked_up_again(place: Place) -> None:
 
 
 def test_status_as_json(place: Place) -> None:
+    """At ports that no other test has counted at, like the next."""
     server = place.echo()
-    place.up(services((5030, "127.0.0.1", server.port, "vnet0")))
-    echoes(place.guests[0], 5030)
-    with place.guests[0].connect(5030) as sock:
+    place.up(services((6001, "127.0.0.1", server.port, "vnet0")))
+    echoes(place.guests[0], 6001)
+    with place.guests[0].connect(6001) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
 
@@ -475,18 +498,18 @@ def test_status_as_json(place: Place) -> None:
 
 def test_the_page_shows_bridges_services_and_guests(place: Place) -> None:
     server = place.echo()
-    text = services((5030, "127.0.0.1", server.port, "vnet0, vnet1"), (1234, "127.0.0.1", 1, "vnet0"))
+    text = services((6001, "127.0.0.1", server.port, "vnet0, vnet1"), (6002, "127.0.0.1", 1, "vnet0"))
     place.up(f"{text}:tproxy_page: 127.0.0.1:8404\n")
     first, second = place.guests
-    assert refused(first, 1234)
-    assert echoes(second, 5030) == b"hello"
-    with first.connect(5030) as sock:
+    assert refused(first, 6002)
+    assert echoes(second, 6001) == b"hello"
+    with first.connect(6001) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         page = place.host.run("curl", "-sS", "http://127.0.0.1:8404/").stdout
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)]
-    assert ["br0", "vnet0", "1234", "127.0.0.1:1", "0", "1", "0 B", "0 B", "1"] in rows
-    assert any(row[:6] == ["br0", "vnet0", "5030", f"127.0.0.1:{server.port}", "1", "1"] for row in rows)
+    assert ["br0", "vnet0", "6002", "127.0.0.1:1", "0", "1", "0 B", "0 B", "1"] in rows
+    assert any(row[:6] == ["br0", "vnet0", "6001", f"127.0.0.1:{server.port}", "1", "1"] for row in rows)
     assert ["10.0.0.2", first.mac, "br0", "1"] in rows
     assert ["10.0.0.2", second.mac, "br1", "0"] in rows
 

@@ -48,7 +48,7 @@ def up(bridge: str, networks: tuple[str, ...], uplinks: tuple[str, ...], vlan: i
     """
     from ferryman.opennebula import driver
 
-    _end(driver.up(bridge, networks, _read(file), uplinks, vlan))
+    _end(driver.up(bridge, networks, _read(file), uplinks, vlan), file)
 
 
 @verb(
@@ -87,7 +87,7 @@ def apply(file: str | None) -> None:
     """
     from ferryman.opennebula import driver
 
-    _end(driver.apply(_read(file)))
+    _end(driver.apply(_read(file)), file)
 
 
 @verb(
@@ -104,9 +104,13 @@ def heal() -> None:
     Rules that were flushed, namespaces and devices that were deleted, everything after the host started anew. What
     OpenNebula took down stays down.
     """
-    from ferryman.opennebula import driver
+    from ferryman.opennebula import daemons, driver
 
-    _end(driver.heal())
+    if messages := driver.heal():
+        _end(messages)
+    else:
+        for message in daemons.start():  # without a reload, which would be one a minute
+            click.echo(message, err=True)
 
 
 def _read(file: str | None) -> Settings:
@@ -138,9 +142,9 @@ def _read(file: str | None) -> Settings:
     return found
 
 
-def _end(messages: Iterable[str]) -> None:
-    """Let the daemons follow, and tell what there is to tell."""
+def _end(messages: Iterable[str], file: str | None = None) -> None:
+    """Let the daemons follow, and tell what there is to tell. What is wrong with the settings was shown already."""
     from ferryman.opennebula import daemons
 
-    for message in (*messages, *daemons.follow()):
+    for message in (*messages, *daemons.follow(file or SETTINGS)):
         click.echo(message, err=True)

@@ -116,9 +116,12 @@ def reload() -> list[str]:
 
 def follow(file: str = names.SETTINGS) -> list[str]:
     """After something has changed: all that should run does, and follows it, and what `file` says of the services.
-    Raises FerrymanError."""
+
+    What is wrong with the file is left out: whoever calls has read it, too. Raises FerrymanError.
+    """
     with state.locked():
-        return _start(tell=True, file=file)
+        messages = _start(tell=True, file=file)
+    return [message for message in messages if not message.startswith((f"{file}:", f"{names.SETTINGS}:"))]
 
 
 def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -> list[str]:

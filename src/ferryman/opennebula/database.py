@@ -195,6 +195,8 @@ def _nft(*arguments: str, text: str = "") -> str:
         )
     except FileNotFoundError:
         raise StartError("nft is not installed; it is in the package nftables") from None
+    except OSError as error:
+        raise StartError(f"cannot run nft: {error.strerror}") from None
     if ended.returncode:
         said = ended.stderr.strip() or f"exit code {ended.returncode}"
         raise StartError(f"nft {' '.join(arguments)}: {said}")

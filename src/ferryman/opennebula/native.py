@@ -20,6 +20,8 @@ from ferryman.opennebula.options import PAGE
 from ferryman.opennebula.settings import Service, Settings
 from ferryman.plan import Plan
 
+PER_GUEST: Final = 1000
+"""Connections of a guest to a service. One that floods would else use up the host's ports towards a remote."""
 WORKERS: Final = 1
 """As many as OpenNebula's own; one carries what a hypervisor's guests need, and limits per guest are exact."""
 _LEVELS: Final = {"error": "err", "warning": "warning", "info": "info", "debug": "debug"}
@@ -112,6 +114,7 @@ class _Writing:
         }  # fmt: skip
         listener: dict[str, Any] = {
             "bind": binds, "keepalive": True, "log": f"file:{names.log(names.inner(bridge))}",
+            "max_per_client": PER_GUEST,
         }  # fmt: skip
         origin: list[Path] = []
         for option in self._settings.options.entries:

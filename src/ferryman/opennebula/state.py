@@ -112,8 +112,9 @@ def locked(seconds: float = PATIENCE, path: str = _LOCK) -> Iterator[None]:
                 holder = os.pread(descriptor, 4096, 0).decode(errors="replace").strip() or "somebody"
                 raise StartError(f"{holder} has been changing the proxies for {seconds:g} s ({path}); try again")
             time.sleep(0.02)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} ({' '.join(sys.argv)[:200]})\n".encode(errors="replace"), 0)
+        with suppress(OSError):  # a full disk: only who waits would have liked to know
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} ({' '.join(sys.argv)[:200]})\n".encode(errors="replace"), 0)
         yield
     finally:
         os.close(descriptor)

@@ -24,7 +24,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     asked: list[tuple[Any, ...]] = []
     for name in ("up", "down", "apply", "heal"):
         monkeypatch.setattr(driver, name, lambda *given, name=name: asked.append((name, *given)) or [f"{name} says"])
-    monkeypatch.setattr(daemons, "follow", lambda: ["so it is"])
+    monkeypatch.setattr(daemons, "follow", lambda file: asked.append(("follow", file)) or ["so it is"])
+    monkeypatch.setattr(daemons, "start", lambda: asked.append(("start",)) or [])
     return asked
 
 
@@ -46,7 +47,8 @@ def test_up(calls: list[tuple[Any, ...]], tmp_path: Path) -> None:
     ]
     ended = CliRunner().invoke(tproxy_bridges.up, arguments)
     assert (ended.exit_code, ended.stderr) == (0, "up says\nso it is\n")
-    ((verb, bridge, networks, settings, uplinks, vlan),) = calls
+    (verb, bridge, networks, settings, uplinks, vlan), follow = calls
+    assert follow == ("follow", str(file))
     assert (verb, bridge, networks, uplinks, vlan) == ("up", "br0", ("vnet0", "3"), ("eth1",), 7)
     assert [service.port for service in settings.services] == [5030]
 
@@ -54,9 +56,10 @@ def test_up(calls: list[tuple[Any, ...]], tmp_path: Path) -> None:
 def test_without_a_file_there_are_no_services(
     calls: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tproxy_bridges, "SETTINGS", str(tmp_path / "none"))
+    none = str(tmp_path / "none")
+    monkeypatch.setattr(tproxy_bridges, "SETTINGS", none)
     assert CliRunner().invoke(tproxy_bridges.apply, []).exit_code == 0
-    assert calls == [("apply", Settings())]
+    assert calls == [("apply", Settings()), ("follow", none)]
 
 
 def test_a_file_that_is_named_must_be_there(calls: list[tuple[Any, ...]], tmp_path: Path) -> None:
@@ -78,7 +81,16 @@ def test_every_mistake_is_shown_and_nothing_done(calls: list[tuple[Any, ...]], t
 def test_down_and_heal(calls: list[tuple[Any, ...]]) -> None:
     assert CliRunner().invoke(tproxy_bridges.down, ["br0"]).exit_code == 0
     assert CliRunner().invoke(tproxy_bridges.heal, []).exit_code == 0
-    assert calls == [("down", "br0"), ("heal",)]
+    assert [call[0] for call in calls] == ["down", "follow", "heal", "follow"]
+
+
+def test_where_nothing_was_lost_nothing_is_read_again(
+    calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer heals once a minute; daemons that are missing are started all the same."""
+    monkeypatch.setattr(driver, "heal", list)
+    assert CliRunner().invoke(tproxy_bridges.heal, []).exit_code == 0
+    assert calls == [("start",)]
 
 
 @pytest.mark.parametrize("arguments", [[], ["br0", "--vlan", "0"], ["br0", "--vlan", "4095"], ["br0", "br1"]])

@@ -20,7 +20,6 @@ from ferryman.controlplane.snapshot import Snapshot, take
 from ferryman.controlplane.web import WebServer
 from ferryman.errors import ControlError
 
-
 SESSION: Session = {
     "id": 7, "worker": 1, "listener": "web", "backend": "app", "server": "s1", "client": "192.0.2.7:40312",
     "sni": None, "age": 1.5, "idle": 0.5, "bytes_in": 1, "bytes_out": 2, "state": "carrying",

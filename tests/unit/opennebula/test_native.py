@@ -89,7 +89,7 @@ def test_options_of_a_service_on_some_bridges() -> None:
     listeners: Any = document.data["listeners"]
     backends: Any = document.data["backends"]
     assert listeners["br0:5030"]["max_per_client"] == 10
-    assert "max_per_client" not in listeners["br1:5030"]
+    assert listeners["br1:5030"]["max_per_client"] == native.PER_GUEST
     assert listeners["br0:5030"]["to"] != listeners["br1:5030"]["to"]
     own = backends[listeners["br0:5030"]["to"]]
     assert (own["send_proxy"], own["check"]) == ("v2", True)
