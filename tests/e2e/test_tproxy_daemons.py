@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
@@ -95,8 +96,8 @@ def one_for_all() -> Iterator[Place]:
 @pytest.fixture
 def place(one_for_all: Place) -> Place:
     """The host that most tests share; each begins with `up`."""
-    for bridge in ("br0", "br1") if one_for_all.came_up else ():
-        one_for_all.read[bridge] = len(one_for_all.log(f"one_tproxy_{bridge}"))
+    for log in one_for_all.host.path("/var/log").glob("one_tproxy_*.log"):
+        one_for_all.read[log.stem.removeprefix("one_tproxy_")] = len(log.read_text())
     return one_for_all
 
 
@@ -156,6 +157,50 @@ def test_two_bridges_and_two_services(place: Place) -> None:
     line = until(lambda: place.lines("br1"), "a line")[0]
     assert (line["client"].rpartition(":")[0], line["listener"]) == ("10.0.0.2", "br1:5030")
     assert line["bytes"] == {"in": 5, "out": 10}
+
+
+class OneGate(http.server.BaseHTTPRequestHandler):
+    """As much of OneGate's API as `onegate vm show -j` asks for: a machine that shows its token sees itself."""
+
+    def do_GET(self) -> None:
+        known = (self.headers["X-ONEGATE-TOKEN"], self.headers["X-ONEGATE-VMID"]) == ("s3cret", "7")
+        body = json.dumps({"VM": {"NAME": "example0-0", "ID": "7"}} if known else {"error": "no"}).encode()
+        self.send_response(200 if known and self.path == "/vm" else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_guest_asks_onegate_who_it_is(place: Place) -> None:
+    server = place.host.inside(lambda: http.server.ThreadingHTTPServer(("127.0.0.1", 0), OneGate))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        place.up(services((5030, "127.0.0.1", server.server_port, "vnet0")))
+        ask = ("curl", "-sS", "-H", "X-ONEGATE-VMID: 7", f"http://{ADDRESS}:5030/vm", "-H")
+        shown = place.guests[0].run(*ask, "X-ONEGATE-TOKEN: s3cret").stdout
+        assert json.loads(shown)["VM"]["NAME"] == "example0-0"
+        assert "no" in place.guests[0].run(*ask, "X-ONEGATE-TOKEN: guessed").stdout
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_guest_that_vanishes_is_noticed(place: Place) -> None:
+    """By keep-alive, which in the namespace does not take the two hours of Linux."""
+    server = place.echo()
+    place.up(services((5030, "127.0.0.1", server.port, "vnet0")))
+    with place.guests[0].connect(5030) as sock:
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+        timers = place.host.run("ss", "-Htno", "state", "established", namespace="one_tproxy_br0").stdout
+    found = re.search(r"timer:\(keepalive,(?:(\d+)min)?", timers)
+    assert found, timers
+    assert int(found[1] or 0) <= 2, timers
 
 
 def test_nothing_configured_is_quiet(alone: Place) -> None:

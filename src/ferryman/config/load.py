@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ferryman.plan import Plan
 
 _SUFFIXES: Final = (".cfg", ".conf", ".config", ".yaml", ".yml")
+_OPENNEBULA: Final = re.compile(r"^:tproxy\w*:", re.MULTILINE)
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of one file
 
 
@@ -143,9 +145,13 @@ def _choose(sources: Sequence[Source], diagnostics: Diagnostics) -> str | None:
         best = max(scores, key=lambda name: scores[name])
         if scores[best]:
             chosen[source.name] = best
+        elif _OPENNEBULA.search(source.text):
+            message = "this is an OpenNebulaNetwork.conf, whose bridges are not in it"
+            diagnostics.error(Mark(source.name, 1, 1), message, "see `ferryman tproxy --help`, and `tproxy check`")
+            unknown.append("")
         elif any(line.strip() and not line.strip().startswith("#") for line in source.text.splitlines()):
             unknown.append(source.name)
-    for name in unknown:
+    for name in filter(None, unknown):
         diagnostics.error(
             Mark(name, 1, 1),
             "this is no configuration in a known dialect",

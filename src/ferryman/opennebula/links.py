@@ -127,6 +127,9 @@ def _calm(bridge: str) -> int:
     """
     end = door(bridge)[1]
     index = _index(end)
+    # a guest that was powered off, or moved away, is noticed within five minutes, not two hours
+    for name, value in (("time", "120"), ("intvl", "30"), ("probes", "5")):
+        _write(f"ipv4/tcp_keepalive_{name}", value)
     for folder in ("all", "default", *([end] if index else [])):
         for name, value in (("arp_ignore", "0"), ("forwarding", "0")):
             _write(f"ipv4/conf/{folder}/{name}", value)

@@ -73,6 +73,10 @@ def test_all_files_are_of_one_dialect() -> None:
     [
         ("", "error: f is empty"),
         ("# only a comment\n", "error: f is empty"),
+        (
+            ":tproxy: []\n",
+            "f:1:1: error: this is an OpenNebulaNetwork.conf, whose bridges are not in it; see `ferryman tproxy",
+        ),
         ("hello world\n", "f:1:1: error: this is no configuration in a known dialect; say --as ferryman"),
     ],
 )
