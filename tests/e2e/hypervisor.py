@@ -37,7 +37,7 @@ _CLONE_NEWNET = 0x40000000
 _FOLDERS = ("/run", "/var/log", "/var/lib", "/var/tmp")
 _DRIVER = """
 import json, os, sys, types
-sys.modules["ferryman.opennebula.daemons"] = types.SimpleNamespace(follow=lambda: [])
+sys.modules["ferryman.opennebula.daemons"] = types.SimpleNamespace(follow=lambda *file: [], start=list)
 from ferryman.cli.main import Ferryman
 from ferryman.cli.tproxy_bridges import apply, down, heal, up
 from ferryman.config import load

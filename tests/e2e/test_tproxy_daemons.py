@@ -543,18 +543,18 @@ def test_status_as_json(place: Place) -> None:
 
 def test_the_page_shows_bridges_services_and_guests(place: Place) -> None:
     server = place.echo()
-    text = services((6001, "127.0.0.1", server.port, "vnet0, vnet1"), (6002, "127.0.0.1", 1, "vnet0"))
+    text = services((6003, "127.0.0.1", server.port, "vnet0, vnet1"), (6004, "127.0.0.1", 1, "vnet0"))
     place.up(f"{text}:tproxy_page: 127.0.0.1:8404\n")
     first, second = place.guests
-    assert refused(first, 6002)
-    assert echoes(second, 6001) == b"hello"
-    with first.connect(6001) as sock:
+    assert refused(first, 6004)
+    assert echoes(second, 6003) == b"hello"
+    with first.connect(6003) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         page = place.host.run("curl", "-sS", "http://127.0.0.1:8404/").stdout
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)]
-    assert ["br0", "vnet0", "6002", "127.0.0.1:1", "0", "1", "0 B", "0 B", "1"] in rows
-    assert any(row[:6] == ["br0", "vnet0", "6001", f"127.0.0.1:{server.port}", "1", "1"] for row in rows)
+    assert ["br0", "vnet0", "6004", "127.0.0.1:1", "0", "1", "0 B", "0 B", "1"] in rows
+    assert any(row[:6] == ["br0", "vnet0", "6003", f"127.0.0.1:{server.port}", "1", "1"] for row in rows)
     assert ["10.0.0.2", first.mac, "br0", "1"] in rows
     assert ["10.0.0.2", second.mac, "br1", "0"] in rows
 
