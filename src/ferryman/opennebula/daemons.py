@@ -21,6 +21,7 @@ from ferryman.config.source import Diagnostics, Source
 from ferryman.controlplane import background, identity, namespaces
 from ferryman.controlplane.control import Client
 from ferryman.controlplane.identity import Identity
+from ferryman.dataplane import privileges
 from ferryman.errors import ControlError, StartError
 from ferryman.opennebula import database, flush, holder, names, settings, state
 from ferryman.plan import Settings as ProcessSettings
@@ -149,7 +150,13 @@ def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -
             _end(pid for pid in (running.get(name),) if pid is not None)
             tell = True
     if names.OUTER not in running or not os.path.exists(f"/proc/{running[names.OUTER]}"):
-        background.start(_outer, names.log(names.OUTER))
+        try:
+            background.start(_outer, names.log(names.OUTER))
+        except StartError:
+            if _outer_pid() is None:
+                raise
+            # one that a command began to start, and was killed, has come up meanwhile
+            Client(names.CONTROL).reload()
     elif tell:
         answer = Client(names.CONTROL).reload()
         messages += [str(message) for message in answer.get("messages", ()) if message not in messages]
@@ -157,6 +164,7 @@ def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -
 
 
 def _outer(ready: Callable[[], None]) -> int:
+    privileges.title_process(names.OUTER)  # at once, so that it can be found while it begins
     from ferryman.opennebula import outer  # what it needs takes its time to load
 
     return outer.run(ready)

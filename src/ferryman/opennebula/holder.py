@@ -38,6 +38,8 @@ from ferryman.plan import Address, Plan
 
 PATIENCE: Final = 5.0
 """Seconds for a question and its answer."""
+AGAIN: Final = 5.0
+"""Seconds until one that did not answer is asked again."""
 _LONGEST: Final = 4096  # bytes of a question
 _LONGEST_ANSWER: Final = 1 << 20
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV)
@@ -129,7 +131,7 @@ class Holders:
         try:
             return ask(bridge, question)
         except TimeoutError:
-            self._silent[bridge] = time.monotonic() + PATIENCE
+            self._silent[bridge] = time.monotonic() + AGAIN
             raise TimeoutError(f"{names.inner(bridge)} does not answer") from None
         except ConnectionRefusedError:
             raise ConnectionRefusedError(f"{names.inner(bridge)} is not running") from None

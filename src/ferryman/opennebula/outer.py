@@ -36,7 +36,6 @@ _NFNLGRP_NFTABLES: Final = 7  # linux/netfilter/nfnetlink.h
 
 def run(ready: Callable[[], None]) -> int:
     """Be the daemon, until it is stopped. Raises StartError."""
-    privileges.title_process(names.OUTER)
     os.chdir("/")
     holder.key()
     reader = Reader()

@@ -253,6 +253,7 @@ def test_what_cannot_be_had_is_left_out_and_told() -> None:
 
 def test_one_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holder, "PATIENCE", 0.3)
+    monkeypatch.setattr(holder, "AGAIN", 300)
     asked = []
     real = holder.ask
     monkeypatch.setattr(holder, "ask", lambda *what: (asked.append(what), real(*what))[1])
