@@ -70,7 +70,7 @@ def _is_of_root(status: Mapping[str, str], pid: str) -> bool:
 def status() -> list[tuple[str, int]]:
     """The daemons that should run and do: the outer one first, then by bridge. Raises StartError."""
     running = find()
-    wanted = [names.OUTER, *map(names.inner, sorted(database.read()))]
+    wanted = [names.OUTER, *map(names.inner, sorted(database.read().endpoints))]
     return [(name, running[name]) for name in wanted if name in running]
 
 
@@ -84,7 +84,7 @@ def overview() -> dict[str, Any]:
     except ControlError:
         listeners, live = [], []
     networks = {name: bridge.networks for name, bridge in state.read().bridges.items()}
-    return everything.take(database.read(), networks, find(), listeners, live)
+    return everything.take(database.read().endpoints, networks, find(), listeners, live)
 
 
 def start() -> list[str]:
@@ -172,9 +172,11 @@ def _outer(ready: Callable[[], None]) -> int:
 
 def _bridges() -> Bridges:
     """What nftables holds, or should hold where somebody has flushed it. Raises FerrymanError."""
-    if flush.happened() and _outer_pid() is not None:
+    now = database.read()
+    if now.flushed and _outer_pid() is not None:
         Client(names.CONTROL).reload()  # it remembers more
-    return flush.mend({}) if flush.happened() else database.read()
+        now = database.read()
+    return flush.mend({}) if now.flushed else now.endpoints
 
 
 def _without_strangers(bridges: Bridges) -> tuple[dict[str, int], bool]:

@@ -53,15 +53,27 @@ class Surroundings:
     bridges: Collection[str]
 
 
-def read() -> dict[str, list[Endpoint]]:
-    """Every bridge that has a map, and its endpoints by port. Raises StartError."""
-    if ("ip", TABLE) not in tables():
-        return {}
-    return endpoints(_nft("-j", "list", "table", "ip", TABLE))
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the table of maps holds. `flushed`: somebody has removed it; who takes bridges down leaves it."""
+
+    endpoints: Mapping[str, list[Endpoint]]  # of every bridge that has a map, by port
+    flushed: bool = False
+
+
+def read() -> Content:
+    """What there is now. Raises StartError."""
+    try:
+        return Content(endpoints(_nft("-j", "list", "table", "ip", TABLE)))
+    except StartError:
+        # asked only now, as each question is a process; several at once are answered wrongly by some nft
+        if ("ip", TABLE) in tables():
+            raise
+        return Content({}, flushed=True)
 
 
 def endpoints(text: str) -> dict[str, list[Endpoint]]:
-    """The same from what nft(8) prints as JSON. Raises StartError where that is something else."""
+    """The endpoints in what nft(8) prints as JSON. Raises StartError where that is something else."""
     found: dict[str, list[Endpoint]] = {}
     for each in _objects(text, "map"):
         try:
@@ -102,9 +114,9 @@ def change(
 
 def remove(gone: Collection[str], around: Surroundings) -> None:
     """Forget bridges; without any left, nothing is left of the tables. Raises StartError."""
-    if (chains() | set(read())) - set(gone):
+    if (chains() | set(read().endpoints)) - set(gone):
         _nft("-f", "-", text="\n".join([*_forget(gone), *_sets(around)]) + "\n")
-    elif present := {each for each in tables() if each in (("ip", TABLE), ("bridge", TABLE))}:
+    elif present := tables() & {("ip", TABLE), ("bridge", TABLE)}:
         lines = (f"{verb} table {family} {name}" for family, name in sorted(present) for verb in ("add", "delete"))
         _nft("-f", "-", text="\n".join(lines) + "\n")
 

@@ -56,7 +56,7 @@ def examine(file: str = names.SETTINGS) -> list[Finding]:
 
 def summary() -> str:
     """What a host has that is fine. Raises StartError."""
-    served = {name: each for name, each in sorted(database.read().items()) if each}
+    served = {name: each for name, each in sorted(database.read().endpoints.items()) if each}
     if not served:
         return "no bridge has a proxy"
     shown = (f"{name} ({', '.join(str(each.port) for each in found)})" for name, found in served.items())

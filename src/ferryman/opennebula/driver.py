@@ -19,9 +19,9 @@ from typing import Final
 
 from ferryman.errors import FerrymanError, StartError
 from ferryman.opennebula import database, links, openvswitch, state
-from ferryman.opennebula.database import Endpoint, Surroundings
+from ferryman.opennebula.database import Content, Endpoint, Surroundings
 from ferryman.opennebula.links import Device, Link
-from ferryman.opennebula.names import TABLE, door
+from ferryman.opennebula.names import door
 from ferryman.opennebula.settings import Service, Settings
 from ferryman.opennebula.state import Bridge, State
 
@@ -78,7 +78,7 @@ def down(bridge: str) -> list[str]:
         devices = links.survey()
         before = state.read()
         there = bridge in before.bridges or links.leftovers(bridge, devices)
-        there = there or bridge in database.chains() or bridge in database.read()
+        there = there or bridge in database.chains() or bridge in database.read().endpoints
         _settle(before, before.without(bridge), [], devices, gone=[bridge])
         return [] if there else [f"{bridge} has no proxy"]
 
@@ -98,7 +98,7 @@ def apply(settings: Settings) -> list[str]:
             for bridge, known in before.bridges.items()
             if bridge not in gone
         }
-        strangers = sorted(set(database.read()) - set(before.bridges)) if settings.services else []
+        strangers = sorted(set(database.read().endpoints) - set(before.bridges)) if settings.services else []
         messages += [
             f"{bridge} was brought up by OpenNebula, and which networks it carries is not known here: "
             f"`ferryman tproxy up {bridge} --network …` takes it over"
@@ -115,7 +115,7 @@ def heal() -> list[str]:
         if not before.bridges:
             return []
         devices = links.survey()
-        now = _Now(database.tables(), database.read(), database.chains(), devices, state.boot())
+        now = _Now(database.read(), database.chains(), devices, state.boot())
         messages, broken, gone = list[str](), list[str](), list[str]()
         after = before
         for bridge, known in before.bridges.items():
@@ -127,7 +127,7 @@ def heal() -> list[str]:
             elif known.endpoints and (why := now.faults(bridge, known)):
                 messages.append(f"{bridge}: made again, since {why}")
                 broken.append(bridge)
-            elif (present := tuple(now.endpoints.get(bridge, ()))) != known.endpoints and present:
+            elif (present := tuple(now.maps.endpoints.get(bridge, ()))) != known.endpoints and present:
                 # nftables is what counts: somebody else has written there
                 after = after.put({bridge: replace(known, endpoints=present)})
         if broken or gone or after != before:
@@ -139,19 +139,18 @@ def heal() -> list[str]:
 class _Now:
     """What there is."""
 
-    tables: set[tuple[str, str]]
-    endpoints: Mapping[str, list[Endpoint]]
+    maps: Content
     chains: set[str]
     devices: Mapping[str, Device]
     boot: str
 
     def taken_down(self, bridge: str, known: Bridge) -> bool:
         """Did OpenNebula's own driver do it? It leaves the tables; a flush leaves the namespace, a reboot neither."""
-        lost = bridge not in self.endpoints and ("ip", TABLE) in self.tables
+        lost = bridge not in self.maps.endpoints and not self.maps.flushed
         return lost and known.boot == self.boot and not links.leftovers(bridge, self.devices)
 
     def faults(self, bridge: str, known: Bridge) -> str:
-        if bridge not in self.endpoints:
+        if bridge not in self.maps.endpoints:
             return f"nftables has no map ep_{bridge}"
         if bridge not in self.chains:
             return f"nftables has no chain ch_{bridge}"

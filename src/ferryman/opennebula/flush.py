@@ -1,4 +1,4 @@
-"""A ruleset that somebody flushed: noticed, and what was ours in it written again.
+"""A ruleset that somebody flushed: what was ours in it is written again.
 
 `nft flush ruleset`, or a firewall that is loaded anew, takes the maps and chains of all bridges with it. That is no
 reason to stop serving their guests. Called by outer and daemons; changes nothing but nftables.
@@ -11,11 +11,6 @@ from collections.abc import Mapping
 from ferryman.controlplane import namespaces
 from ferryman.opennebula import database, links, names, state
 from ferryman.opennebula.database import Endpoint, Surroundings
-
-
-def happened() -> bool:
-    """Has somebody removed the table with the maps? Who takes bridges down leaves it. Raises StartError."""
-    return ("ip", names.TABLE) not in database.tables()
 
 
 def mend(strangers: Mapping[str, list[Endpoint]]) -> dict[str, list[Endpoint]]:

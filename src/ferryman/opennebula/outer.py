@@ -67,8 +67,9 @@ class Reader:
         """The plan that is due now (supervisor.Loader); nftables and the settings are always read anew."""
         messages: list[str] = []
         try:
-            present = flush.mend(self._strangers) if (lost := flush.happened()) else database.read()
-            if lost and present:
+            now = database.read()
+            present = flush.mend(self._strangers) if now.flushed else dict(now.endpoints)
+            if now.flushed and present:
                 messages.append(f"the table {names.TABLE} was gone from nftables: written again")
             known = state.read().bridges
             said, diagnostics = _settings()
@@ -100,7 +101,7 @@ class Reader:
             while True:
                 await _calm(events)
                 try:
-                    changed = await asyncio.to_thread(database.read) != self._endpoints
+                    changed = (await asyncio.to_thread(database.read)).endpoints != self._endpoints
                 except (StartError, OSError):
                     changed = True  # said by the reload
                 if changed:

@@ -93,7 +93,7 @@ def look(said: Settings | None) -> Host:
             elif kind == "set" and its["table"] == names.TABLE:
                 sets[its["name"]] = set(its.get("elem", ()))
     return Host(
-        said, links.survey(), database.read(), rules, sets, known.bridges, known.names, daemons.find(),
+        said, links.survey(), database.read().endpoints, rules, sets, known.bridges, known.names, daemons.find(),
         _switches(known.bridges.values()), guests.filters(), state.boot(),
     )  # fmt: skip
 

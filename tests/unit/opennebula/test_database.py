@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +25,28 @@ def test_endpoints() -> None:
         "br0": [Endpoint(1234, "10.11.12.34", 80), Endpoint(5030, "10.11.12.13", 5030)],
         "br.1": [],
     }
+
+
+@pytest.mark.parametrize("families", [[], ["bridge", "inet"]])
+def test_it_was_flushed_when_the_table_is_gone(monkeypatch: pytest.MonkeyPatch, families: list[str]) -> None:
+    def nft(*arguments: str, text: str = "") -> str:
+        if "tables" not in arguments:
+            raise StartError("nft -j list table ip one_tproxy: Error: No such file or directory")
+        return json.dumps({"nftables": [{"table": {"family": each, "name": "one_tproxy"}} for each in families]})
+
+    monkeypatch.setattr(database, "_nft", nft)
+    assert database.read() == database.Content({}, flushed=True)
+
+
+def test_a_reading_that_fails_is_no_empty_ruleset(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nft(*arguments: str, text: str = "") -> str:
+        if "tables" not in arguments:
+            raise StartError("nft -j list table ip one_tproxy: Error: cache initialization failed")
+        return PRINTED
+
+    monkeypatch.setattr(database, "_nft", nft)
+    with pytest.raises(StartError, match="cache initialization failed"):
+        database.read()
 
 
 @pytest.mark.parametrize(
@@ -106,18 +129,18 @@ def test_without_nft(monkeypatch: pytest.MonkeyPatch) -> None:
 REAL = """
 from ferryman.opennebula import database
 from ferryman.opennebula.database import Endpoint, Surroundings
-assert database.read() == {} and database.chains() == set()
+assert database.read() == database.Content({}, flushed=True) and database.chains() == set()
 many = {f"br{number}": [Endpoint(5030, "10.11.12.13", 5030), Endpoint(80, "10.0.0.1", 8080)] for number in range(50)}
 doors = {bridge: f"{bridge}b" for bridge in many}
 database.change({**many, "empty": []}, ["gone"], {**doors, "empty": "emptyb"},
                 Surroundings(list(doors.values()), ["eth0"], list(many)))
 assert database.chains() == {*many, "empty"}
-assert database.read() == {**{bridge: sorted(each) for bridge, each in many.items()}, "empty": []}
+assert database.read().endpoints == {**{bridge: sorted(each) for bridge, each in many.items()}, "empty": []}
 database.change({"br0": []}, ["br1"], {"br0": "br0b"}, Surroundings(["br0b"], [], ["br0"]))
-assert database.read()["br0"] == [] and "br1" not in database.read()
+assert database.read().endpoints["br0"] == [] and "br1" not in database.read().endpoints
 database.remove(["br2"], Surroundings([], [], []))
-assert len(database.read()) == 49
-database.remove(list(database.read()), Surroundings([], [], []))
+assert len(database.read().endpoints) == 49
+database.remove(list(database.read().endpoints), Surroundings([], [], []))
 assert database.tables() == set()
 """
 

@@ -27,21 +27,6 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("tables", "lost"),
-    [
-        (set(), True),
-        ({("bridge", "one_tproxy"), ("ip", "nat")}, True),
-        ({("ip", "one_tproxy")}, False),
-    ],
-)
-def test_it_has_happened_when_the_table_is_gone(
-    monkeypatch: pytest.MonkeyPatch, tables: set[tuple[str, str]], lost: bool
-) -> None:
-    monkeypatch.setattr(database, "tables", lambda: tables)
-    assert flush.happened() is lost
-
-
 def test_what_is_remembered_and_what_strangers_had_is_written(
     monkeypatch: pytest.MonkeyPatch, written: list[Any]
 ) -> None:

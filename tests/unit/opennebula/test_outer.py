@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ferryman.errors import StartError
-from ferryman.opennebula import database, flush, holder, names, outer, state
-from ferryman.opennebula.database import Endpoint
+from ferryman.opennebula import database, holder, names, outer, state
+from ferryman.opennebula.database import Content, Endpoint
 from ferryman.opennebula.state import State
 
 
@@ -22,8 +22,7 @@ from ferryman.opennebula.state import State
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(names, "RUN", str(tmp_path))
     monkeypatch.setattr(names, "PUBLISHED", str(tmp_path / "settings.conf"))
-    monkeypatch.setattr(flush, "happened", lambda: False)
-    monkeypatch.setattr(database, "read", lambda: {"br0": [Endpoint(5030, "192.0.2.1", 5030)]})
+    monkeypatch.setattr(database, "read", lambda: Content({"br0": [Endpoint(5030, "192.0.2.1", 5030)]}))
     monkeypatch.setattr(state, "read", State)
     return tmp_path
 
