@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
-from ferryman.rules.access import Access, TlsRule
-from ferryman.rules.condition import Condition
-from ferryman.rules.decision import Route, Rule
-from ferryman.rules.expression import Expression
-from ferryman.rules.match import Matcher
 from ferryman.rules.networks import Networks
-from ferryman.rules.noproxy import NoProxy
-from ferryman.rules.template import Template
+
+if TYPE_CHECKING:  # whoever has a plan has loaded them; whoever needs an Address only is to start quickly
+    from ferryman.rules.access import Access, TlsRule
+    from ferryman.rules.condition import Condition
+    from ferryman.rules.decision import Route, Rule
+    from ferryman.rules.match import Matcher
+    from ferryman.rules.noproxy import NoProxy
+    from ferryman.rules.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,6 +492,3 @@ class Plan:
     def transparent_in(self) -> bool:
         """Are there listeners that take connections to other machines as they are?"""
         return any(listener.transparent == "tproxy" for listener in self.listeners)
-
-
-__all__ = ["Access", "Condition", "Expression", "Route", "Rule", "TlsRule"]

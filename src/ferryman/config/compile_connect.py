@@ -16,7 +16,8 @@ from ferryman.config.compile_users import check_users, compile_users
 from ferryman.config.model import ListenerSettings
 from ferryman.config.model_connect import AccessSettings, ConnectSettings, ViaSettings
 from ferryman.config.source import Path, Report
-from ferryman.plan import Access, Address, Connect, Via
+from ferryman.plan import Address, Connect, Via
+from ferryman.rules.access import Access
 from ferryman.rules.condition import expressions
 
 _OF_TCP = ("inspect", "routes", "to", "backend", "servers", "inspect_timeout")

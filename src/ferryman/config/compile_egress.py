@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ferryman.config.source import Path, Report
-from ferryman.plan import Access
+from ferryman.rules.access import Access
 from ferryman.rules.condition import All, Any, Condition, Named, Not, State, Test
 from ferryman.rules.facts import UNKNOWN, Facts
 from ferryman.rules.match import Matcher

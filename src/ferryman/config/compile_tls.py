@@ -15,8 +15,8 @@ from ferryman.config.compile_rules import Tests, compile_condition
 from ferryman.config.files import check_authority, located, read_certificates
 from ferryman.config.model_connect import BumpSettings, ConnectSettings, TlsSettings
 from ferryman.config.source import Path, Report
-from ferryman.plan import Bump, Learn, TlsRule
-from ferryman.rules.access import possible
+from ferryman.plan import Bump, Learn
+from ferryman.rules.access import TlsRule, possible
 from ferryman.rules.condition import All, Any, Condition, Named, Not, State, Test, expressions
 from ferryman.rules.facts import UNKNOWN, Facts
 

@@ -12,7 +12,7 @@ from rig import Rig, closed_port, reset
 from ferryman.dataplane import counters
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.refusal import Refusal
-from ferryman.plan import Access
+from ferryman.rules.access import Access
 
 pytestmark = pytest.mark.twin
 

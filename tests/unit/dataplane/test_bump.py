@@ -15,7 +15,8 @@ from rig import Rig
 from ferryman.dataplane import bump, counters
 from ferryman.dataplane.counters import Cell
 from ferryman.dataplane.stream import LONGEST
-from ferryman.plan import Bump, TlsRule
+from ferryman.plan import Bump
+from ferryman.rules.access import TlsRule
 from ferryman.wire.certificate import certificate_names
 
 

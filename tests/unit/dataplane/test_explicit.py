@@ -8,7 +8,7 @@ import pytest
 from proxying import answer, asks, connect_to, head, line, proxy
 from rig import Rig, closed_port, reset
 
-from ferryman.plan import Access
+from ferryman.rules.access import Access
 from ferryman.rules.condition import Test
 from ferryman.rules.expression import parse
 from ferryman.rules.match import Matcher
