@@ -255,7 +255,8 @@ def _serve(listening: socket.socket, held: dict[Place, socket.socket], log: _Log
                 answer, found = _answer(question, held, log)
                 said = json.dumps(answer).encode() + b"\n"
                 sent = asking.send(said) if found is None else socket.send_fds(asking, [said], [found.fileno()])
-                asking.sendall(said[sent:])
+                if sent < len(said):  # whoever has all of it may be gone
+                    asking.sendall(said[sent:])
             except Exception as error:  # noqa: BLE001 - recorded; whatever is asked, what is held must not be lost
                 log.write("warn", f"a question that was not understood: {error!r}"[:200])
 

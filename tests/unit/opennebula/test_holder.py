@@ -128,6 +128,24 @@ def test_a_socket_is_made_once_and_handed_over_again_and_again(held: dict[Place,
     assert answer == {"held": [[HOST, port]], "pid": os.getpid(), "namespace": os.stat("/proc/self/ns/net").st_ino}
 
 
+def test_who_has_the_answer_may_go(
+    held: dict[Place, socket.socket], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log spoke of a question that was not understood, for each port there was."""
+    send = socket.send_fds
+
+    def send_and_see_it_go(sock: socket.socket, *what: Any) -> int:
+        sent = send(sock, *what)
+        assert sock.recv(1) == b""
+        return sent
+
+    monkeypatch.setattr(socket, "send_fds", send_and_see_it_go)
+    keep(bind(free_port()))
+    assert ask("br0", {"do": "list"})[0]["held"] == [list(place) for place in held]
+    lines = (folder / "one_tproxy_br0.log").read_text().splitlines()
+    assert [json.loads(line)["severity"] for line in lines] == ["info"]
+
+
 def test_a_socket_that_is_released_is_closed(held: dict[Place, socket.socket]) -> None:
     port = free_port()
     keep(bind(port))
