@@ -40,7 +40,7 @@ def hints(
         what = f"the guest behind {silent[0]} has" if len(silent) == 1 else f"the guests behind {_list(silent)} have"
         route = f"{ADDRESS} dev eth0 scope link"
         advice = f"there, `ip route show to {ADDRESS}` is to print `{route}`; `ip route add {route}` makes it so"
-        yield f"{what} never asked for {ADDRESS}", advice
+        yield f"{what} not asked for {ADDRESS} lately", advice
     for port in sorted(ports):
         if shut := [each for each in sorted(services) if not lets_out(filters.get(f"{port}-o", ()), each)]:
             message = f"the security groups of {port} do not let it out to {_list(map(str, shut))}"
