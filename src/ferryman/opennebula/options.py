@@ -110,7 +110,8 @@ def _mistakes(entry: dict[str, Any], document: Document, path: Path) -> Iterator
     for key in (":bridges", ":remotes"):
         value = entry.get(key)
         if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-            yield document.mark((*path, key)), f"`{key}:` is a list", f"write [{value}]"
+            hint = "each in quotation marks" if isinstance(value, list) else f"write [{value}]"
+            yield document.mark((*path, key)), f"`{key}:` is a list of texts", hint
     for key, ours in _OURS.items():
         value = entry.get(key)
         if value is not None and not isinstance(value, dict):
