@@ -418,6 +418,10 @@ def test_what_was_lost_is_healed(host: Host) -> None:
         ("ip link set br0b down", "br0b is down"),
         ("ip -n one_tproxy_br0 address flush dev br0a scope global", "br0a has not the address 169.254.16.9"),
         ("ip -n one_tproxy_br0 route delete default", "the default route is missing"),
+        (
+            "ip -n one_tproxy_br0 link set br0a mtu 1400",
+            "br0a has the MTU 1400, the bridge has 1500: large packets may get lost",
+        ),
         ("ip -n one_tproxy_br0 link set br0a address 02:00:00:00:00:01", "br0a has not the address 02:00:a9:fe:10:09"),
     ):
         host.run(*loss.split())

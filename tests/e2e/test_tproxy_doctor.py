@@ -126,7 +126,7 @@ def test_what_is_broken_is_found_and_repaired(place: Place) -> None:
         ("error", "br0", "br0b is not in the bridge br0"),
         ("error", "br0", "the default route is missing"),
         ("error", "br0", "arp_ignore of br0a is not 0, so guests' questions may get no answer"),
-        ("warning", "br0", "br0b has the MTU 1400, the bridge has 1500: large packets may get lost"),
+        ("error", "br0", "br0b has the MTU 1400, the bridge has 1500: large packets may get lost"),
         *(("error", bridge, rules) for bridge in ("br0", "br1")),
         *(("error", bridge, unknown.format(f"{bridge}b")) for bridge in ("br0", "br1")),
         ("error", "br1", "one_tproxy_br1 is not running"),

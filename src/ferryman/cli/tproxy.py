@@ -15,8 +15,7 @@ from ferryman.cli.verb import FAILED, Verbs, verb
 from ferryman.opennebula import names
 
 if TYPE_CHECKING:
-    from ferryman.config.source import Diagnostic
-    from ferryman.opennebula.settings import Service, Settings
+    from ferryman.opennebula.settings import Service
 
 
 @click.group(
@@ -75,7 +74,6 @@ def check(file: str, networks: tuple[str, ...], strict: bool) -> None:
     try:
         sources = read([file], sys.stdin.buffer)
         found = settings.read(sources[0], diagnostics)
-        diagnostics.found += _unfit(found)
     except ConfigError as error:
         diagnostics = error.diagnostics
     show(Loaded(Document("opennebula", {}), None, None, diagnostics, tuple(sources)), err=False)
@@ -88,19 +86,6 @@ def check(file: str, networks: tuple[str, ...], strict: bool) -> None:
         click.echo(count(diagnostics.found))
     if diagnostics.errors or (strict and diagnostics.warnings):
         raise click.exceptions.Exit(FAILED)
-
-
-def _unfit(found: Settings) -> list[Diagnostic]:
-    """What is wrong with the options: seen when a plan is made, here of all services on bridges that do not exist."""
-    from ferryman.opennebula import native
-    from ferryman.opennebula.database import Endpoint
-
-    if not found.options.entries and found.options.page is None:
-        return []
-    bridges = {bridge for option in found.options.entries for bridge in option.bridges} or {"br0"}
-    endpoints = [Endpoint(service.port, "192.0.2.1", service.remote_port) for service in found.services]
-    _, diagnostics = native.plan(dict.fromkeys(bridges, endpoints), found, {})
-    return diagnostics.found
 
 
 def _row(service: Service) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ferryman.config.source import Diagnostics, Source
 from ferryman.controlplane import identity, namespaces
 from ferryman.controlplane.control import Client
 from ferryman.errors import ControlError, FerrymanError, StartError
-from ferryman.opennebula import daemons, database, driver, install, links, names, native, settings
+from ferryman.opennebula import daemons, database, driver, install, links, names, settings
 from ferryman.opennebula.names import inner
 from ferryman.opennebula.settings import Settings
 from ferryman.opennebula.symptoms import FOLLOW, Finding, Host, look, of_bridge
@@ -138,10 +138,6 @@ def _owner(said: Settings | None) -> str:
 
 def _whole(host: Host) -> Iterator[Finding]:
     served = host.served()
-    if host.said is not None and host.said.options.entries:
-        networks = {name: bridge.networks for name, bridge in host.known.items()}
-        for one in native.plan(host.endpoints, host.said, networks)[1].found:
-            yield Finding(one.severity, "", f"{one.mark}: {one.message}", one.hint)
     if served and install.is_in_place() is False:
         message = f"{names.EXECUTABLE} is OpenNebula's own, which starts daemons besides these"
         remedy = "`ferryman tproxy install`, on the front-end also with --path, as `onehost sync` copies from there"

@@ -39,7 +39,7 @@ _PATIENCE: Final = 2.0
 """Seconds for devices that go with their namespace, which takes the kernel a moment."""
 _NS_GET_NSTYPE: Final = 0xB703
 _CLONE_NEWNET: Final = 0x40000000
-_SIOCGIFFLAGS, _SIOCGIFADDR, _SIOCGIFHWADDR, _IFF_UP = 0x8913, 0x8915, 0x8927, 1
+_SIOCGIFFLAGS, _SIOCGIFADDR, _SIOCGIFMTU, _SIOCGIFHWADDR, _IFF_UP = 0x8913, 0x8915, 0x8921, 0x8927, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,8 @@ def _make(links: Sequence[Link], devices: Mapping[str, Device]) -> None:
     lacking = [inner(link.bridge) for link in links if not namespaces.exists(inner(link.bridge))]
     _batch(f"netns add {name}" for name in lacking)
     ends = {link.bridge: _within(link.bridge, _calm) for link in links}
+    # a process for each bridge is what takes long; that a VLAN is right is not looked at
+    links = [link for link in links if link.vlan or faults(link, devices)]
     _batch(line for link in links for line in _pair(link, ends[link.bridge], devices))
     _batch((line for link in links if link.vlan for line in _tags(link)), "bridge")
     for link in links:
@@ -241,16 +243,21 @@ def faults(link: Link, devices: Mapping[str, Device]) -> list[str]:
         found.append(f"{outside} is not in the bridge {link.bridge}")
     if not present.up:
         found.append(f"{outside} is down")
-    return found + _within(link.bridge, lambda bridge: list(_faults_inside(inside, present.peer)))
+    mtu = devices[link.bridge].mtu if link.bridge in devices else present.mtu
+    if present.mtu != mtu:
+        found.append(f"{outside} has the MTU {present.mtu}, the bridge has {mtu}: large packets may get lost")
+    return found + _within(link.bridge, lambda bridge: list(_faults_inside(inside, present.peer, mtu)))
 
 
-def _faults_inside(end: str, index: int) -> Iterator[str]:
+def _faults_inside(end: str, index: int, mtu: int) -> Iterator[str]:
     if not index or _index(end) != index:
         yield f"{end} is not in the namespace"
         return
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         if not struct.unpack_from("H", _ask(sock, _SIOCGIFFLAGS, end), 16)[0] & _IFF_UP:
             yield f"{end} is down"
+        if (found := struct.unpack_from("i", _ask(sock, _SIOCGIFMTU, end), 16)[0]) != mtu:
+            yield f"{end} has the MTU {found}, the bridge has {mtu}: large packets may get lost"
         if ":".join(f"{byte:02x}" for byte in _ask(sock, _SIOCGIFHWADDR, end)[18:24]) != MAC:
             yield f"{end} has not the address {MAC}"
         if socket.inet_ntoa(_ask(sock, _SIOCGIFADDR, end)[20:24]) != ADDRESS:

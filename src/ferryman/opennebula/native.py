@@ -2,18 +2,20 @@
 
 Made of what nftables holds (that is what counts), of what the settings say beyond it, and of what is known of the
 bridges. Services of several bridges that lead to the same place share a backend, so that it is checked once. Called by
-opennebula.outer for the daemon's plan, and by `ferryman tproxy check` for what is wrong with `:tproxy_options:`.
+opennebula.outer for the daemon's plan, and by opennebula.settings for what is wrong with `:tproxy_options:`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from ferryman.config.source import Diagnostics, Document, Mark, Path
+from ferryman.config.source import Diagnostic, Diagnostics, Document, Mark, Path
 from ferryman.opennebula import names
 from ferryman.opennebula.database import Endpoint
 from ferryman.opennebula.options import PAGE
@@ -43,6 +45,47 @@ def plan(
     configuration = validate(made, diagnostics)
     found = None if configuration is None else compile_plan(made, configuration, diagnostics)
     return None if diagnostics.errors else found, diagnostics
+
+
+def unfit(settings: Settings) -> list[Diagnostic]:
+    """What is wrong with the options: seen when a plan is made, here of all services on every bridge that is named.
+
+    Files are read as the user that the daemons become: they follow changes long after they have given root up.
+    """
+    bridges = {bridge for option in settings.options.entries for bridge in option.bridges} or {"br0"}
+    endpoints = [
+        Endpoint(one.port, one.host if _is_address(one.host) else "192.0.2.1", one.remote_port)
+        for one in settings.services
+    ]
+    with _as_user(settings.owner):
+        _, diagnostics = plan(dict.fromkeys(sorted(bridges), endpoints), settings, {})
+    return diagnostics.found
+
+
+@contextmanager
+def _as_user(name: str) -> Iterator[None]:
+    """Open files as somebody else, where that is possible. That there is no such user is told elsewhere."""
+    from ferryman.controlplane import identity
+    from ferryman.errors import StartError
+    from ferryman.plan import Settings as ProcessSettings
+
+    who = identity.Identity()
+    if os.geteuid() == 0:
+        with suppress(StartError):
+            who = identity.resolve(ProcessSettings(user=name))
+    if who.uid is None:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    try:
+        os.setgroups([])
+        os.setegid(group if who.gid is None else who.gid)
+        os.seteuid(who.uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def document(endpoints: Mapping[str, Sequence[Endpoint]], settings: Settings, networks: Networks) -> Document:

@@ -149,4 +149,4 @@ def _settings() -> tuple[Settings, Diagnostics]:
             text = file.read()
     except FileNotFoundError:
         return Settings(), diagnostics
-    return settings.read(Source(names.SETTINGS, text), diagnostics), diagnostics
+    return settings.parse(Source(names.SETTINGS, text), diagnostics), diagnostics

@@ -1,8 +1,9 @@
 """OpenNebulaNetwork.conf as far as it is about transparent proxies: YAML whose keys are Ruby symbols (`:tproxy:`).
 
-Called by cli.tproxy. OpenNebula's drivers leave entries out that they cannot use, and say nothing or fail to deploy a
-machine; here each mistake is an error at its place. Everything else in the file is OpenNebula's own and left alone.
-Resolves no names, touches no network.
+Called by cli.tproxy, daemons, doctor and outer. OpenNebula's drivers leave entries out that they cannot use, and say
+nothing or fail to deploy a machine; here each mistake is an error at its place. Everything else in the file is
+OpenNebula's own and left alone. Resolves no names, touches no network; opens
+no file but those that options name.
 
 Source: OpenNebula's manual, "Transparent Proxies".
 """
@@ -70,7 +71,19 @@ class Settings:
 
 
 def read(source: Source, diagnostics: Diagnostics) -> Settings:
-    """What there is of transparent proxies in a file; all that is wrong with it is reported."""
+    """What there is of transparent proxies in a file; all that is wrong with it is reported, options that do not fit
+    among it."""
+    before = diagnostics.errors
+    found = parse(source, diagnostics)
+    if diagnostics.errors == before and (found.options.entries or found.options.page is not None):
+        from ferryman.opennebula import native  # it takes its time to load, and few have options
+
+        diagnostics.found += native.unfit(found)
+    return found
+
+
+def parse(source: Source, diagnostics: Diagnostics) -> Settings:
+    """As `read`, without what is wrong within `:backend:` and `:listener:`: for those who make a plan anyway."""
     root = next(iter(tree.documents(source, diagnostics)), None)
     if root is None or (isinstance(root, Word) and not root.text):
         return Settings()

@@ -202,10 +202,6 @@ def _uplinks(host: Host, bridge: str) -> list[str]:
 def _shape(host: Host, bridge: str, known: Bridge | None) -> Iterator[Finding]:
     """What guests may not notice at once."""
     outside, switched = door(bridge)[0], bridge in host.switches
-    there, device = host.devices.get(outside), host.devices.get(bridge)
-    if there is not None and device is not None and there.mtu != device.mtu:
-        message = f"{outside} has the MTU {there.mtu}, the bridge has {device.mtu}: large packets may get lost"
-        yield Finding("warning", bridge, message, APPLY, host.apply)
     if known is None or switched or f"ch_{bridge}" not in host.rules:
         return
     lacking = [chain for chain in (f"ch_{bridge}", "guard", "border") if not host.rules.get(chain)]

@@ -26,7 +26,7 @@ WEB = Endpoint(80, "10.0.0.9", 8080)
 
 def read(more: str = "") -> settings.Settings:
     diagnostics = Diagnostics()
-    found = settings.read(Source("one.conf", TEXT + more), diagnostics)
+    found = settings.parse(Source("one.conf", TEXT + more), diagnostics)
     assert [str(one) for one in diagnostics.found] == []
     return found
 

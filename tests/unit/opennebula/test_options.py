@@ -38,7 +38,10 @@ def test_what_they_are() -> None:
         (":tproxy_options:\n- 5\n", "2:3: error: an entry is a mapping"),
         (":tproxy_options:\n- :bridges: [a]\n", "2:3: error: `:service_port:` is missing"),
         (":tproxy_options:\n- :service_port: 99999\n", "2:18: error: 99999 is no port"),
-        (":tproxy_options:\n- :service_port: 80\n  :bridges: br0\n", "3:13: error: `:bridges:` is a list of texts; write [br0]"),
+        (
+            ":tproxy_options:\n- :service_port: 80\n  :bridges: br0\n",
+            "3:13: error: `:bridges:` is a list of texts; write [br0]",
+        ),
         (
             ":tproxy_options:\n- :service_port: 80\n  :bridges: [1]\n",
             "3:3: error: `:bridges:` is a list of texts; each in quotation marks",
