@@ -23,7 +23,14 @@ MAY_IMPORT = {
     "controlplane": {"errors", "plan", "rules", "wire", "dataplane"},
     "transparent": {"errors", "plan"},
     "opennebula": {"errors", "config", "plan", "dataplane", "controlplane"},
-    "cli": {"errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent", "opennebula"},
+    "kubernetes": {"errors", "config"},
+    "policy": {"errors", "config", "kubernetes"},
+    "doctor": {"errors", "config", "wire"},
+    "migrate": {"errors", "config", "plan", "controlplane", "kubernetes"},
+    "cli": {
+        *("errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent", "opennebula"),
+        *("kubernetes", "policy", "doctor", "migrate"),
+    },
 }
 """Dependencies point one way. A part always knows itself."""
 
