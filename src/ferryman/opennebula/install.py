@@ -26,6 +26,11 @@ ROTATION: Final = "/etc/logrotate.d/one_tproxy"
 UNITS: Final = "/etc/systemd/system"
 SERVICE: Final = "one-tproxy.service"
 TIMER: Final = "one-tproxy.timer"
+VERBS: Final = (
+    "start", "stop", "restart", "reload", "status",
+    "check", "up", "down", "apply", "heal", "doctor", "install", "uninstall",
+)  # fmt: skip
+"""The original's, and ours."""
 _RUNNING: Final = "/run/systemd/system"
 """Is there while systemd runs: sd_booted(3)."""
 _KEPT: Final = ".original"
@@ -42,6 +47,13 @@ _SCRIPT: Final = """\
 if ! [ -x {program} ] && [ -x "$0{kept}" ]; then
     exec "$0{kept}" "$@" # a host that has no ferryman
 fi
+case "$1" in
+-* | {verbs}) ;;
+*) # the original does nothing, and that is no failure
+    echo "$0: there is no $1; there are {verbs}" >&2
+    exit 0
+    ;;
+esac
 PATH="${{PATH:+$PATH:}}{path}"
 export PATH
 exec {command} tproxy "$@"
@@ -97,7 +109,9 @@ def executable(path: str = names.EXECUTABLE, dry: bool = False) -> Iterator[str]
         hint = "is OpenNebula installed here? --path says where its executable is"
         raise StartError(f"there is no folder {folder}; {hint}")
     command = _command()
-    text = _SCRIPT.format(ours=_OURS, program=command[0], kept=_KEPT, path=_PATH, command=" ".join(command))
+    text = _SCRIPT.format(
+        ours=_OURS, program=command[0], kept=_KEPT, path=_PATH, verbs=" | ".join(VERBS), command=" ".join(command)
+    )
     try:
         present = _read(path)
         if present == text.encode():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ferryman.cli.tproxy import tproxy
 from ferryman.errors import StartError
 from ferryman.opennebula import install
 
@@ -75,7 +76,7 @@ def test_another_ferryman_takes_over(tmp_path: Path, command: list[str]) -> None
     list(install.executable(path))
     command[1] = "elsewhere:"
     assert list(install.executable(path)) == [f"{path} is ferryman now"]
-    assert called(path, "x") == "elsewhere: tproxy x\n"
+    assert called(path, "stop") == "elsewhere: tproxy stop\n"
     assert Path(f"{path}.original").read_text() == ORIGINAL
 
 
@@ -94,6 +95,20 @@ def test_a_host_without_ferryman_goes_on_with_the_original(tmp_path: Path, comma
     command[0] = "/nowhere/python"
     list(install.executable(path))
     assert called(path, "status") == "original status\n"
+
+
+def test_a_verb_that_does_not_exist_is_no_failure(tmp_path: Path) -> None:
+    """As with the original, whose callers may count on it; but it is told."""
+    path = put(tmp_path, ORIGINAL)
+    list(install.executable(path))
+    ended = subprocess.run([path, "sttaus"], capture_output=True, text=True, check=False)
+    shown = "start | stop | restart | reload | status | "
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.startswith(f"{path}: there is no sttaus; there are {shown}")
+    assert called(path, "--help") == "called: tproxy --help\n"
+    assert sorted(install.VERBS) == sorted(tproxy.commands)
+    for verb in install.VERBS:
+        assert called(path, verb, "br0") == f"called: tproxy {verb} br0\n"
 
 
 def test_what_is_in_the_way(tmp_path: Path) -> None:
