@@ -158,6 +158,7 @@ class _Writing:
         listener: dict[str, Any] = {
             "bind": binds, "keepalive": True, "log": f"file:{names.log(names.inner(bridge))}",
             "max_per_client": PER_GUEST,
+            "log_normal": self._settings.level in ("info", "debug"), "log_start": self._settings.level == "debug",
         }  # fmt: skip
         origin: list[Path] = []
         for option in self._settings.options.entries:

@@ -130,3 +130,11 @@ def test_every_level_is_one_of_the_logs(level: str) -> None:
     plan, _ = native.plan({"br0": [GATE]}, read(f":tproxy_debug_level: {number}\n"), {})
     assert plan is not None
     assert len(plan.settings.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "normal", "start"), [(0, False, False), (1, False, False), (2, True, False), (3, True, True)]
+)
+def test_the_level_of_logging_is_that_of_connections_too(level: int, normal: bool, start: bool) -> None:
+    listener = made(GATE, more=f":tproxy_debug_level: {level}\n")["listeners"]["br0:5030"]
+    assert (listener["log_normal"], listener["log_start"]) == (normal, start)
