@@ -42,6 +42,8 @@ AGAIN: Final = 5.0
 """Seconds until one that did not answer is asked again."""
 _LONGEST: Final = 4096  # bytes of a question
 _LONGEST_ANSWER: Final = 1 << 20
+_GET_NEIGHBOURS, _NEIGHBOUR, _REQUEST_DUMP = 30, 28, 0x301  # linux/rtnetlink.h, linux/netlink.h
+_DESTINATION, _HARDWARE, _HEARD_OF = 1, 2, 0x1E  # linux/neighbour.h; reachable, stale, delay, probe
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV)
 
 Place = tuple[str, int]
@@ -288,10 +290,30 @@ def _answer(
 
 
 def _neighbours() -> list[tuple[str, str]]:
-    """The table of the namespace (proc(5), net/arp), without those that did not answer."""
-    with open("/proc/thread-self/net/arp") as file:
-        rows = [line.split() for line in file.readlines()[1:]]
-    return sorted((row[0], row[3]) for row in rows if row[3] != "00:00:00:00:00:00")
+    """The tables of the namespace, of both families, without those that did not answer (rtnetlink(7), RTM_GETNEIGH)."""
+    import struct
+
+    found: list[tuple[str, str]] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as kernel:
+        kernel.settimeout(PATIENCE)
+        kernel.send(struct.pack("=LHHLL12x", 28, _GET_NEIGHBOURS, _REQUEST_DUMP, 1, 0))
+        while True:
+            data = kernel.recv(65536)
+            while data:
+                length, kind = struct.unpack_from("=LH", data)
+                if kind != _NEIGHBOUR:  # the end, or an error
+                    return sorted(found)
+                family, state = struct.unpack_from("=B7xH", data, 16)
+                parts: dict[int, bytes] = {}
+                at = 28
+                while at < length:
+                    size, what = struct.unpack_from("=HH", data, at)
+                    parts[what] = data[at + 4 : at + size]
+                    at += (size + 3) & ~3
+                if state & _HEARD_OF and _HARDWARE in parts:
+                    address = socket.inet_ntop(family, parts[_DESTINATION])
+                    found.append((address, parts[_HARDWARE].hex(":")))
+                data = data[(length + 3) & ~3 :]
 
 
 class _Log:

@@ -92,7 +92,7 @@ def _guests(bridge: str, live: Collection[Data]) -> list[Data]:
     open_now: dict[str, int] = {}
     for session in live:
         if session["listener"].rpartition(":")[0] == bridge:
-            address = session["client"].rpartition(":")[0].strip("[]")
+            address = session["client"].rpartition(":")[0].strip("[]").partition("%")[0]  # the zone is the bridge
             open_now[address] = open_now.get(address, 0) + 1
     listed = {guest["address"] for guest in found}
     found += [{"address": address, "mac": ""} for address in open_now if address not in listed]
