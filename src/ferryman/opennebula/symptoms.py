@@ -156,6 +156,10 @@ def _gone(host: Host, bridge: str) -> Finding:
     )
 
 
+def _is_name(host: str) -> bool:
+    return not host.replace(".", "").isdigit()  # settings know nothing else
+
+
 def _differences(
     said: Settings, addresses: Mapping[str, str], known: Bridge, present: Sequence[Endpoint]
 ) -> Iterator[str]:
@@ -164,7 +168,9 @@ def _differences(
     there = {each.port: each for each in present}
     for port in sorted({*wanted, *there}):
         if port not in there:
-            yield f"port {port} is in the settings, and not in nftables"
+            host = wanted[port].host
+            why = f": no IPv4 address is known of {host}" if _is_name(host) and host not in addresses else ""
+            yield f"port {port} is in the settings, and not in nftables{why}"
         elif port not in wanted:
             yield f"port {port} is in nftables, and not in the settings for its networks"
         elif not _agree(wanted[port], there[port], addresses):

@@ -53,6 +53,12 @@ def test_settings_and_nftables(networks: tuple[str, ...], present: list[Endpoint
     assert list(_differences(SAID, {"one.example": "192.0.2.1"}, Bridge(networks), present)) == expected
 
 
+def test_a_name_that_never_had_an_address_is_named() -> None:
+    """Otherwise nobody would know why `apply` does not help."""
+    (only,) = _differences(SAID, {}, Bridge(("vnet0",)), [GATE])
+    assert only == "port 1234 is in the settings, and not in nftables: no IPv4 address is known of one.example"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_who_listens(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
