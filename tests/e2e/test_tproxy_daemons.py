@@ -566,6 +566,22 @@ def test_the_page_shows_bridges_services_and_guests(place: Place) -> None:
     assert ["10.0.0.2", second.mac, "br1", "0"] in rows
 
 
+def test_a_page_that_cannot_be_shown_is_no_matter_of_the_guests(place: Place) -> None:
+    one, other = place.echo(greeting=b"one "), place.echo(greeting=b"other ")
+    place.up(services((5030, "127.0.0.1", one.port, "vnet0")))
+    page = f":tproxy_page: 127.0.0.1:{one.port}\n"
+    text = services((5030, "127.0.0.1", other.port, "vnet0"), more=page)
+    place.host.write_settings(text)
+    told = place.host.ferryman("apply").stderr
+    assert f"cannot listen on 127.0.0.1:{one.port}: the address is in use by another process" in told
+    assert echoes(place.guests[0], 5030) == b"other hello"
+    place.host.ferryman("restart")
+    assert echoes(place.guests[0], 5030) == b"other hello"
+    one.close()
+    place.host.ferryman("reload")
+    assert "Guests" in place.host.run("curl", "-sS", f"http://127.0.0.1:{one.port}/").stdout
+
+
 def test_broken_settings_change_nothing(place: Place) -> None:
     server = place.echo()
     place.up(services((5030, "127.0.0.1", server.port, "vnet0")))

@@ -40,7 +40,7 @@ def wanted(plan: Plan) -> dict[Key, tuple[Address, Listener]]:
 
 
 class Elsewhere(Protocol):
-    """Whoever listens in other network namespaces for us, and keeps a copy of each socket."""
+    """Whoever listens for us, in other network namespaces as well, and keeps copies of those there."""
 
     def bind(self, address: Address, backlog: int) -> socket.socket:
         """Raises OSError."""
@@ -50,7 +50,7 @@ class Elsewhere(Protocol):
 
 
 class Sockets:
-    """The sockets that are open now, by key. `elsewhere` makes those in other namespaces; None: this process does."""
+    """The sockets that are open now, by key. `elsewhere` makes them; None: this process does."""
 
     def __init__(
         self, inherited: Mapping[Key, socket.socket] | None = None, elsewhere: Elsewhere | None = None
@@ -73,7 +73,7 @@ class Sockets:
             sock = self.open.get(key) or self._inherited.get(key)
             try:
                 if sock is None:
-                    if self._elsewhere is not None and address.namespace:
+                    if self._elsewhere is not None:
                         fresh[key] = self._elsewhere.bind(address, listener.backlog)
                     else:
                         fresh[key] = bind(address, listener.backlog, transparent)
@@ -101,7 +101,7 @@ class Sockets:
         self.open.update(fresh)
         for key in fresh:
             address = keep[key][0]
-            if self._elsewhere is not None and address.namespace:
+            if self._elsewhere is not None:
                 self._lent[key] = address
             if self._inherited.pop(key, None) is None and address.family == "unix":
                 self._made_paths[key] = (address.host, os.stat(address.host).st_ino)

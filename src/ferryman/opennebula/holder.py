@@ -82,7 +82,8 @@ class Holders:
         self._silent: dict[str, float] = {}  # bridges whose daemon does not answer: when it is asked again
 
     def fetch(self, plan: Plan) -> tuple[Plan, list[str]]:
-        """The plan without what cannot be listened on, and why that is so: one bridge is no matter of the others."""
+        """The plan without what cannot be listened on, and why that is so: one bridge is no matter of the others, nor
+        is the page one of the bridges."""
         messages: list[str] = []
         listeners = []
         for listener in plan.listeners:
@@ -92,12 +93,14 @@ class Holders:
 
     def _have(self, address: Address, backlog: int, messages: list[str]) -> bool:
         name = str(address)
-        if not address.namespace or name in self._lent or name in self._fetched:
+        if address.last_port or name in self._lent or name in self._fetched:
             return True
         try:
             self._fetched[name] = self._take(address, backlog)
         except OSError as error:
-            if address.family == "inet6" and error.errno in _NO_IPV6:
+            if not address.namespace:
+                messages.append(f"cannot listen on {address.text}: {sockets.why(error, address)}")
+            elif address.family == "inet6" and error.errno in _NO_IPV6:
                 messages.append(f"bridge {_bridge(address)}: no IPv6 in its namespace, so services are there by IPv4")
             else:
                 what = f"bridge {_bridge(address)}: cannot listen on {address.text}"
@@ -106,7 +109,7 @@ class Holders:
         return True
 
     def bind(self, address: Address, backlog: int) -> socket.socket:
-        """A listening socket in the namespace of `address`. Raises OSError."""
+        """A listening socket in the namespace of `address`, or the host's own where it has none. Raises OSError."""
         found = self._fetched.pop(str(address), None) or self._take(address, backlog)
         self._lent.add(str(address))
         return found
@@ -114,10 +117,14 @@ class Holders:
     def release(self, address: Address) -> None:
         """Close the copy there. One that does not answer has none any more, or will be asked when it is replaced."""
         self._lent.discard(str(address))
+        if not address.namespace:
+            return
         with contextlib.suppress(OSError):
             self._ask(address, {"do": "release", **_place(address)})
 
     def _take(self, address: Address, backlog: int) -> socket.socket:
+        if not address.namespace:
+            return sockets.bind(address, backlog)
         answer, found = self._ask(address, {"do": "bind", **_place(address), "backlog": backlog})
         if found is None:
             code = answer.get("errno")

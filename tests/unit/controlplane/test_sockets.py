@@ -319,17 +319,19 @@ class Elsewhere:
         self.asked.append(("release", str(address)))
 
 
-def test_sockets_in_other_namespaces_come_from_whoever_is_there() -> None:
+def test_sockets_come_from_whoever_is_there() -> None:
+    """Those of this namespace, too: only who makes them can do without one that cannot be had."""
     there = Elsewhere()
     owned = Sockets(elsewhere=there)
     far = [replace(tcp(port), namespace="far") for port in (free_port(), free_port())]
-    first, second = at(far[0], tcp(free_port())), at(far[1])
+    here = tcp(free_port())
+    first, second = at(far[0], here), at(far[1])
     try:
         owned.adopt(first, owned.prepare(first))
-        assert there.asked == [("bind", str(far[0]))], "and the one that is here was made here"
+        assert there.asked == [("bind", str(far[0])), ("bind", str(here))]
         owned.adopt(first, owned.prepare(first))
         owned.adopt(second, owned.prepare(second))
-        assert there.asked[1:] == [("bind", str(far[1])), ("release", str(far[0]))]
+        assert there.asked[2:] == [("bind", str(far[1])), ("release", str(far[0])), ("release", str(here))]
     finally:
         owned.close()
-    assert len(there.asked) == 3, "an end releases nothing: who comes next finds the sockets open"
+    assert len(there.asked) == 5, "an end releases nothing: who comes next finds the sockets open"
