@@ -16,9 +16,13 @@ from ferryman.plan import Address
 
 
 class Section(BaseModel):
-    """A mapping in the file. Unknown keys are errors."""
+    """A mapping in the file. Unknown keys are errors.
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    What stands under a field is its description (config.schema). Validators are made when first needed: every command
+    loads the schema, and few need it.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 def one_or_list(value: object) -> object:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
-import jinja2
 import prometheus_client
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +28,9 @@ from starlette.routing import Route
 from ferryman import plan
 from ferryman.controlplane import metrics, snapshot, statscsv, wording
 from ferryman.controlplane.snapshot import Snapshot, Table, View
+
+if TYPE_CHECKING:
+    import jinja2
 
 _HEADERS: Final = {
     "Cache-Control": "no-cache",
@@ -144,7 +147,7 @@ class _Site:
             f"style-src 'nonce-{nonce}'",
             **({"Refresh": str(refresh)} if refresh else {}),
         }
-        body = _TEMPLATE.render(
+        body = _template().render(
             snapshot=shown,
             process=shown.process,
             tables=tables,
@@ -171,7 +174,11 @@ class _Site:
         )
 
 
+@functools.cache
 def _template() -> jinja2.Template:
+    """When the first page is asked for: it takes longer to read than everything else a supervisor starts with."""
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -186,6 +193,3 @@ def _template() -> jinja2.Template:
         "moment": wording.moment,
     }
     return environment.get_template("stats.html")
-
-
-_TEMPLATE: Final = _template()
