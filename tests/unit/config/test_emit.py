@@ -248,7 +248,11 @@ LISTENER = some(
 )
 HOP = st.sampled_from(["http://u:p%3A@a.example:3128", "https://[::1]:443", "socks5://192.0.2.1:1080"]) | st.builds(
     lambda rest: {"url": "https://p.example:443", **rest},
-    some(server_name=st.sampled_from(["p.example", "bücher.example"]), verify=st.booleans(), credentials=st.sampled_from(["own", "client"])),
+    some(
+        server_name=st.sampled_from(["p.example", "bücher.example"]),
+        verify=st.booleans(),
+        credentials=st.sampled_from(["own", "client"]),
+    ),
 )
 THROUGH = HOP | st.lists(st.just("direct") | HOP | st.lists(HOP, min_size=1, max_size=2), min_size=1, max_size=3)
 TARGET = st.none() | st.sampled_from([{"target_port": "1-1023"}, {"time": "Mon-Fri"}, [{"target_host": "*.example"}]])
