@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ferryman.cli.verb import FAILED, verb
-from ferryman.opennebula.names import EXECUTABLE, SETTINGS
+from ferryman.opennebula.names import CONTROL, EXECUTABLE, SETTINGS
 
 if TYPE_CHECKING:
     from ferryman.opennebula.symptoms import Finding
@@ -136,13 +136,26 @@ def uninstall(path: str | None, dry_run: bool) -> None:
     from ferryman.opennebula import daemons, install
 
     _demand_root()
+    ours = path is None and (install.is_in_place() is not False or _is_running())
     if path is None:
         _tell(install.clear(dry_run))
     _tell(install.restore(path or EXECUTABLE, dry_run))
-    if path is None:
+    if ours:
         click.echo("the daemons are ended; the original's begin with its `start`")
         if not dry_run:
             daemons.stop()
+
+
+def _is_running() -> bool:
+    """Is there a daemon of ours? OpenNebula's own have the same names."""
+    from ferryman.controlplane.control import Client
+    from ferryman.errors import ControlError
+
+    try:
+        Client(CONTROL).status()
+    except ControlError:
+        return False
+    return True
 
 
 def _demand_root() -> None:

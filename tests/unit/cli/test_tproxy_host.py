@@ -115,6 +115,16 @@ def test_install_and_uninstall(ferryman: Ferryman, calls: list[str]) -> None:
     assert calls == ["executable /a/tproxy False", "restore /a/tproxy False"]
 
 
+def test_daemons_of_the_original_are_left_alone(
+    ferryman: Ferryman, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the same names; and whoever uninstalls twice has them running again."""
+    monkeypatch.setattr(install, "is_in_place", lambda: False)
+    done = ferryman("tproxy", "uninstall")
+    assert (done.exit_code, calls[-1]) == (0, "restore /var/tmp/one/vnm/tproxy False")
+    assert "daemons" not in done.stdout
+
+
 def test_only_root(ferryman: Ferryman, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for verb in ("install", "uninstall"):
