@@ -19,7 +19,7 @@ from ferry import PATIENCE, until
 from hypervisor import Guest, Host
 from servers import EchoServer
 
-from ferryman.opennebula.names import ADDRESS, ADDRESS6
+from ferryman.opennebula.names import ADDRESS, ADDRESS6, STATE
 
 ENTRY = """\
 - :service_port: {port}
@@ -591,3 +591,18 @@ def test_broken_settings_change_nothing(place: Place) -> None:
     assert echoes(place.guests[0], 5030) == b"hello"
     place.host.ferryman("restart")
     assert echoes(place.guests[0], 5030) == b"hello"
+
+
+def test_a_daemon_that_cannot_follow_is_told(place: Place) -> None:
+    """What was brought about in the kernel is not what guests have then."""
+    one, other = place.echo(greeting=b"one"), place.echo(greeting=b"other")
+    place.up(services((5030, "127.0.0.1", one.port, "vnet0")))
+    os.chmod(place.host.path(STATE).parent, 0o700)  # the daemons are nobody
+    place.host.write_settings(services((5030, "127.0.0.1", other.port, "vnet0")))
+    told = place.host.ferryman("apply", check=False)
+    assert told.returncode == 1
+    assert f"nftables has changed, but one_tproxy goes on as before:\ncannot read {STATE}: " in told.stderr
+    assert echoes(place.guests[0], 5030) == b"onehello"
+    os.chmod(place.host.path(STATE).parent, 0o755)
+    assert place.host.ferryman("apply").stderr == ""
+    assert echoes(place.guests[0], 5030) == b"otherhello"

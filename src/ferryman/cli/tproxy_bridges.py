@@ -13,7 +13,7 @@ from ferryman.opennebula.names import SETTINGS
 if TYPE_CHECKING:
     from ferryman.opennebula.settings import Settings
 
-_EXITS = {0: "done", 1: "not done, and nothing has changed: what is wrong is told"}
+_EXITS = {0: "done", 1: "not done: what is wrong, and whether anything has changed, is told"}
 _FILE = click.option("--settings", "file", metavar="FILE", help=f"Instead of {SETTINGS}.")
 
 

@@ -118,15 +118,17 @@ def reload() -> list[str]:
 def follow(file: str = names.SETTINGS) -> list[str]:
     """After something has changed: all that should run does, and follows it, and what `file` says of the services.
 
-    What is wrong with the file is left out: whoever calls has read it, too. Raises FerrymanError.
+    What is wrong with the file is left out: whoever calls has read it, too. Raises FerrymanError, also where the daemon
+    cannot follow.
     """
     with state.locked():
-        messages = _start(tell=True, file=file)
+        messages = _start(tell=True, file=file, must=True)
     return [message for message in messages if not message.startswith((f"{file}:", f"{names.SETTINGS}:"))]
 
 
-def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -> list[str]:
-    """`tell`: an outer daemon that runs reads again; `anew`: replace inner ones that run."""
+def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS, must: bool = False) -> list[str]:
+    """`tell`: an outer daemon that runs reads again, and if it `must` and cannot, that is an error; `anew`: replace
+    inner ones that run."""
     try:
         holder.make_key()
     except OSError as error:
@@ -159,7 +161,10 @@ def _start(tell: bool = False, anew: bool = False, file: str = names.SETTINGS) -
             Client(names.CONTROL).reload()
     elif tell:
         answer = Client(names.CONTROL).reload()
-        messages += [str(message) for message in answer.get("messages", ()) if message not in messages]
+        said = [str(message) for message in answer.get("messages", ())]
+        if must and not answer.get("ok", True):
+            raise StartError("\n".join([f"nftables has changed, but {names.OUTER} goes on as before:", *said]))
+        messages += [message for message in said if message not in messages]
     return messages
 
 

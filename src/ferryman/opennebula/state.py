@@ -59,7 +59,9 @@ def read(path: str = STATE) -> State:
             text = file.read()
     except FileNotFoundError:
         return State()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise StartError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise _unusable(path, str(error)) from None
     try:
         data = json.loads(text)
