@@ -1,0 +1,74 @@
+"""Keys and certificates of one migration: made for it, self-signed, known to the other end by what they are.
+
+No authority signs anything: each end trusts exactly one certificate, that of the other. Names and dates in them say
+nothing; they are good for a year so that a resumed migration finds them good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+_VALID: Final = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate and its key, PEM."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.certificate)
+
+
+def make(end: Literal["client", "server"]) -> Identity:
+    """A fresh key (P-256, RFC 8446 section 9.1: all TLS 1.3 has it) and its certificate."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"ferryman migrate, {end}")])
+    now = datetime.now(UTC)
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH if end == "client" else ExtendedKeyUsageOID.SERVER_AUTH
+    builder = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # clocks differ
+        .not_valid_after(now + _VALID)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"{end}.migrate.ferryman.invalid")]), critical=False)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    return Identity(
+        certificate.public_bytes(Encoding.PEM).decode(),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    )
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of a certificate, in hexadecimal. Raises ValueError if there is none in the text."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
+
+
+def is_single(pem: str) -> bool:
+    """Is it one self-signed certificate that signs no others? Nothing else may become what a server trusts."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        [certificate] = x509.load_pem_x509_certificates(pem.encode())
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
+        return False
+    return not constraints.ca

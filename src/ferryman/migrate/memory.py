@@ -1,0 +1,164 @@
+"""What a migration remembers on disk, so that --resume can go on after a crash or a reboot.
+
+One folder for each migration, which only its owner can enter: it has keys and credentials in it. It is removed once
+the migration is complete. Written whole or not at all; whoever works with it holds a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ferryman.migrate import MigrationError
+from ferryman.migrate.engine import private
+
+Role = Literal["migrate", "serve"]
+_FILE: Final = "state.json"
+_VERSION: Final = 1
+
+
+def default_place() -> str:
+    """Where migrations are remembered unless --state says otherwise."""
+    if os.geteuid() == 0:
+        return "/var/lib/ferryman/migrations"
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "ferryman", "migrations")
+
+
+@dataclass(slots=True)
+class Memory:
+    """One migration's. `data` is what its role keeps; `save` after it has changed."""
+
+    folder: str
+    role: Role
+    data: dict[str, Any] = field(repr=False)
+    begun: float
+    runtime: str = ""
+    _lock: int = -1
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.folder)
+
+    def save(self) -> None:
+        """Raises MigrationError."""
+        whole = {
+            "version": _VERSION, "role": self.role, "begun": self.begun, "runtime": self.runtime, "data": self.data,
+        }  # fmt: skip
+        path = os.path.join(self.folder, _FILE)
+        try:
+            with open(f"{path}.new", "w", encoding="utf-8", opener=private) as file:
+                json.dump(whole, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(f"{path}.new", path)
+        except OSError as error:
+            raise MigrationError(f"cannot remember the migration in {path}: {error.strerror}") from None
+
+    def make_runtime(self) -> str:
+        """A fresh folder for what lasts as long as this process; that of a process that was killed is removed."""
+        self.remove_runtime()
+        place = os.environ.get("XDG_RUNTIME_DIR", "")
+        place = place if os.path.isdir(place) and os.access(place, os.W_OK) else "/tmp"
+        self.runtime = tempfile.mkdtemp(prefix="ferryman-migrate-", dir=place)
+        self.save()
+        return self.runtime
+
+    def remove_runtime(self) -> None:
+        if self.runtime and os.path.basename(self.runtime).startswith("ferryman-migrate-"):
+            shutil.rmtree(self.runtime, ignore_errors=True)
+
+    def forget(self) -> None:
+        """The migration is complete, or nobody wants it any more."""
+        self.remove_runtime()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Others may work with it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def begin(place: str, role: Role, data: dict[str, Any]) -> Memory:
+    """A migration that was not there before. Raises MigrationError."""
+    folder = os.path.join(place, secrets.token_hex(4))
+    try:
+        os.makedirs(folder, mode=0o700)
+    except OSError as error:
+        raise MigrationError(
+            f"cannot remember migrations in {place}: {error.strerror}; --state names a place"
+        ) from None
+    memory = Memory(folder, role, data, time.time())
+    memory._lock = _locked(folder)
+    memory.save()
+    return memory
+
+
+def find(place: str, role: Role, name: str) -> Memory:
+    """The unfinished one of this name; "": the only one there is. Raises MigrationError."""
+    if name:
+        if os.path.basename(name) != name or not os.path.isfile(os.path.join(place, name, _FILE)):
+            raise MigrationError(f"there is no unfinished migration {name} in {place}")
+        found = _read(os.path.join(place, name))
+    else:
+        there = [one for one in unfinished(place) if one.role == role]
+        if not there:
+            raise MigrationError(f"there is no unfinished migration in {place}")
+        if len(there) > 1:
+            names = ", ".join(one.name for one in there)
+            raise MigrationError(
+                f"there are several unfinished migrations: {names}; name one: --resume {there[0].name}"
+            )
+        found = there[0]
+    if found.role != role:
+        verb = "ferryman migrate serve" if found.role == "serve" else "ferryman migrate"
+        raise MigrationError(f"migration {found.name} belongs to the other end: {verb} --resume {found.name}")
+    found._lock = _locked(found.folder)
+    return found
+
+
+def unfinished(place: str) -> Iterator[Memory]:
+    """All there are, the oldest first."""
+    try:
+        names = os.listdir(place)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise MigrationError(f"cannot read {place}: {error.strerror}") from None
+    found = [_read(os.path.join(place, name)) for name in names if os.path.isfile(os.path.join(place, name, _FILE))]
+    yield from sorted(found, key=lambda one: one.begun)
+
+
+def _read(folder: str) -> Memory:
+    path = os.path.join(folder, _FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            whole = json.load(file)
+        if whole["version"] != _VERSION:
+            raise MigrationError(f"{path} was written by another version of ferryman")
+        return Memory(folder, whole["role"], whole["data"], float(whole["begun"]), str(whole["runtime"]))
+    except OSError as error:
+        raise MigrationError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise MigrationError(f"{path} is damaged; remove {folder} and begin anew, which finds what was moved") from None
+
+
+def _locked(folder: str) -> int:
+    """A descriptor that holds the lock. Raises MigrationError."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise MigrationError(f"migration {os.path.basename(folder)} is running already") from None
+    return lock

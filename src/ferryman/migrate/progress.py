@@ -1,0 +1,124 @@
+"""What rsync says of its progress (--info=progress2) and at its end (--stats), as numbers. Pure.
+
+The same line is written again and again, with \\r; it shows the rate and the time left while it runs. Bytes are those
+that were moved in this attempt, per cent are of the whole volume: what an attempt finds in place counts in neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Final
+
+_LINE: Final = re.compile(
+    r"\s*([\d,.]+)\s+(\d{1,3})%\s+(\d+(?:\.\d+)?)([kMGTP]?)B/s\s+(?:(\d+):(\d\d):(\d\d)|\?\?:\?\?:\?\?)"
+    r"(?:\s+\(xfr#(\d+), (?:to|ir)-chk=(\d+)/(\d+)\))?\s*"
+)
+_UNITS: Final = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
+_LONGEST: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`rate` in bytes per second; `left` in seconds, None: not known; files are entries of any kind."""
+
+    bytes: int
+    percent: int
+    rate: float
+    left: int | None
+    moved: int = 0
+    files_done: int = 0
+    files: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole volume, as near as per cent tell; 0: not known."""
+        return round(self.bytes * 100 / self.percent) if self.percent else 0
+
+
+def parse(line: str) -> Progress | None:
+    """None: it is none of these lines."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    amount, percent, rate, unit, hours, minutes, seconds, moved, remaining, files = found.groups()
+    left = int(hours) * 3600 + int(minutes) * 60 + int(seconds) if hours else None
+    digits = re.sub("[,.]", "", amount)
+    total = int(files or 0)
+    return Progress(
+        int(digits or 0), int(percent), float(rate) * _UNITS[unit], left, int(moved or 0),
+        max(0, total - int(remaining or 0)), total,
+    )  # fmt: skip
+
+
+class Lines:
+    """Cuts a stream into lines, at \\r and \\n. Of a line that does not end only the last part is kept."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        *whole, self._rest = re.split(b"[\r\n]", self._rest + data)
+        self._rest = self._rest[-_LONGEST:]
+        for line in whole:
+            if text := _text(line):
+                yield text
+
+    def end(self) -> Iterator[str]:
+        """What stands after the last end of a line."""
+        if text := _text(self._rest):
+            yield text
+        self._rest = b""
+
+
+def _text(line: bytes) -> str:
+    """ "" if there is nothing to be seen."""
+    text = line.decode("utf-8", "replace")
+    return text if text.strip() else ""
+
+
+@dataclass(slots=True)
+class Stats:
+    """The numbers of --stats; bytes but for `files`, `created`, `deleted` and `transferred`."""
+
+    files: int = 0
+    created: int = 0
+    deleted: int = 0
+    transferred: int = 0
+    size: int = 0
+    transferred_size: int = 0
+    literal: int = 0
+    matched: int = 0
+    sent: int = 0
+    received: int = 0
+
+    def take(self, line: str) -> bool:
+        """Does the line have one of them?"""
+        name, colon, value = line.partition(":")
+        field = _STATS.get(name.strip())
+        found = re.match(r"\s*([\d,.]+)", value)
+        if not colon or field is None or found is None:
+            return False
+        setattr(self, field, int(re.sub("[,.]", "", found[1]) or 0))
+        return True
+
+    def add(self, other: Stats) -> None:
+        """Of another attempt: what there is stays, what was done adds up."""
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            setattr(self, field.name, max(mine, theirs) if field.name in ("files", "size") else mine + theirs)
+
+
+_STATS: Final = {
+    "Number of files": "files",
+    "Number of created files": "created",
+    "Number of deleted files": "deleted",
+    "Number of regular files transferred": "transferred",
+    "Total file size": "size",
+    "Total transferred file size": "transferred_size",
+    "Literal data": "literal",
+    "Matched data": "matched",
+    "Total bytes sent": "sent",
+    "Total bytes received": "received",
+}

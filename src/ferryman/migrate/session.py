@@ -1,0 +1,338 @@
+"""One migration, from the side that has the sources.
+
+Three kinds of destination: a folder here (both ends run in one engine, over loopback, with TLS all the same), the token
+of a `migrate serve`, or a daemon behind a TLS server as MTC's DVM makes them. Called by cli.migrate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from ferryman.migrate import MigrationError, RefusedError, certificates, claim, diagnosis, ends, report, rsync, volumes
+from ferryman.migrate.attempts import Carrier, Interrupted, Journal, Way
+from ferryman.migrate.display import Display
+from ferryman.migrate.ends import Peer, Via
+from ferryman.migrate.engine import Engine, private
+from ferryman.migrate.memory import Memory
+from ferryman.migrate.report import Standing
+from ferryman.migrate.rsyncd import Daemon
+from ferryman.migrate.token import Token
+from ferryman.migrate.volumes import Volume
+
+_FINISH: Final = 5
+"""Attempts to tell the serving end that all is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A daemon behind a TLS server that is not ours. Files are named by absolute paths."""
+
+    address: str
+    module: str
+    user: str = rsync.USER
+    password: str = field(default="", repr=False)
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    fingerprint: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done; all of it is remembered. One of `folder`, `token` and `foreign` says where to.
+
+    `parallel`: volumes at once; `limit`: failures in a row without anything moved; `verify`: compare checksums.
+    """
+
+    sources: tuple[Volume, ...]
+    flags: rsync.Flags
+    folder: str = ""
+    token: Token | None = field(default=None, repr=False)
+    foreign: Foreign | None = None
+    via: Via | None = None
+    parallel: int = 2
+    limit: int = 20
+    verify: bool = False
+
+    @property
+    def kind(self) -> Literal["folder", "token", "foreign"]:
+        return "token" if self.token is not None else "foreign" if self.foreign is not None else "folder"
+
+    def kept(self) -> dict[str, Any]:
+        """For migrate.memory."""
+        data = asdict(self)
+        if self.token is not None:
+            data["token"] = self.token.text()
+        return data
+
+
+def recalled(data: dict[str, Any]) -> Order:
+    """What `kept` gave. Raises MigrationError if it is of another version."""
+    from ferryman.migrate.token import parse
+
+    try:
+        return Order(
+            **{
+                **data,
+                "sources": tuple(Volume(**one) for one in data["sources"]),
+                "flags": rsync.Flags(**{**data["flags"], "excludes": tuple(data["flags"]["excludes"])}),
+                "token": parse(data["token"]) if data["token"] else None,
+                "foreign": Foreign(**data["foreign"]) if data["foreign"] else None,
+                "via": Via(**data["via"]) if data["via"] else None,
+            }
+        )
+    except (KeyError, TypeError, ValueError):
+        raise MigrationError("what is remembered of it is of another version of ferryman") from None
+
+
+class Session:
+    """Runs an order. `standings` has how it stands, before, while and after."""
+
+    def __init__(self, memory: Memory, display: Display) -> None:
+        self._memory = memory
+        self.order = order = recalled(memory.data["order"])
+        kept = {one["name"]: one for one in memory.data.get("standings", [])}
+        self.standings = [
+            report.recalled(kept[one.name]) if one.name in kept else Standing(one.name) for one in order.sources
+        ]
+        self._display = display
+        self._program = rsync.find()
+        self._journal = Journal()
+        self._way: Way | None = None
+        self._daemons: list[Daemon] = []
+        self._runtime = ""
+        self._doors: dict[str, tuple[str, int]] = {}
+        self._stopped = asyncio.Event()
+        self.seconds = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Is there nothing left to go on with?"""
+        return all(one.state == "done" for one in self.standings)
+
+    def stop(self) -> None:
+        """Ctrl-C; the second one does not wait for anybody."""
+        self._stopped.set()
+        if self._way is not None:
+            self._way.stop()
+
+    async def run(self) -> None:
+        """Until all volumes are there. Raises MigrationError if they cannot be, RefusedError, Interrupted."""
+        begun = time.monotonic()
+        for volume in self.order.sources:
+            volumes.check_source(volume)
+        self._runtime = self._memory.make_runtime()
+        sockets = [_loopback() for _ in self.order.sources]
+        try:
+            self._doors = {
+                one.name: sock.getsockname()[:2] for one, sock in zip(self.order.sources, sockets, strict=True)
+            }
+            document, password = self._prepare(sockets)
+            engine = Engine(self._runtime, sockets, self._journal.hear)
+            self._way = way = Way(
+                self._program, engine, self._journal, self.order.flags, password, limit=self.order.limit
+            )
+            if self.order.foreign is not None:
+                way.user, way.ours = self.order.foreign.user, False
+            if self._stopped.is_set():
+                raise Interrupted
+            try:
+                await engine.start(document)
+                if self.order.kind == "token":
+                    await self._claim(way)
+                await self._carry(way)
+                if self.order.kind == "token" and not self.order.flags.dry_run:
+                    await self._finish(way)
+            finally:
+                await engine.stop()
+        finally:
+            self.seconds = time.monotonic() - begun
+            for daemon in self._daemons:
+                await daemon.stop()
+            for sock in sockets:
+                sock.close()
+        for daemon in self._daemons:
+            daemon.tidy()
+
+    # the way
+
+    def _prepare(self, sockets: list[socket.socket]) -> tuple[dict[str, Any], str]:
+        """The engine's configuration, and the password for rsync."""
+        order = self.order
+        doors = {name: f"{host}:{port}" for name, (host, port) in self._doors.items()}
+        workers = ends.workers(min(order.parallel, len(order.sources)))
+        if order.foreign is not None:
+            foreign = order.foreign
+            peer = Peer(
+                (foreign.address,), foreign.fingerprint, foreign.ca, foreign.certificate, foreign.key, foreign.name,
+                ours=False,
+            )  # fmt: skip
+            return ends.united(ends.client_end(peer, order.via, doors, {}), workers=workers), foreign.password
+        if order.token is not None:
+            own = self._memory.data.get("identity")
+            if own is None:
+                made = certificates.make("client")
+                own = self._memory.data["identity"] = {"certificate": made.certificate, "key": made.key}
+                self._memory.save()
+            own_file = self._write("client.pem", own["certificate"] + own["key"])
+            peer = Peer(order.token.addresses, order.token.fingerprint, certificate=own_file, name=order.token.name)
+            services = {name: self._path(name) for name in (ends.CLAIM, ends.CONTROL)}
+            return ends.united(ends.client_end(peer, order.via, doors, services), workers=workers), ""
+        return self._both_ends(doors, sockets, workers)
+
+    def _both_ends(
+        self, doors: dict[str, str], sockets: list[socket.socket], workers: int
+    ) -> tuple[dict[str, Any], str]:
+        """Source and destination are here."""
+        order, password = self.order, secrets.token_urlsafe(24)
+        for volume in order.sources:
+            target = Volume(volume.name, volumes.destination(volume, order.folder), volume.single)
+            volumes.check_apart(volume.path, target.path)
+            volumes.prepare_target(target.path)
+            daemon = Daemon(self._program, target, self._runtime, password, lambda: None)
+            daemon.start()
+            self._daemons.append(daemon)
+        client, server = certificates.make("client"), certificates.make("server")
+        client_file = self._write("client.pem", client.certificate + client.key)
+        listening = _loopback()
+        sockets.append(listening)
+        port = listening.getsockname()[1]
+        peer = Peer((f"127.0.0.1:{port}",), server.fingerprint, certificate=client_file)
+        serving = ends.server_end(
+            [f"127.0.0.1:{port}"],
+            port,
+            self._write("server.pem", server.certificate + server.key),
+            self._write("expected.pem", client.certificate),
+            {daemon.volume.name: daemon.path for daemon in self._daemons},
+            {},
+        )
+        return ends.united(ends.client_end(peer, order.via, doors, {}), serving, workers=workers), password
+
+    async def _claim(self, way: Way) -> None:
+        """Become the client of the token. Raises RefusedError, MigrationError, Interrupted."""
+        assert self.order.token is not None
+        message = {
+            "secret": self.order.token.secret.hex(),
+            "certificate": self._memory.data["identity"]["certificate"],
+            "volumes": [one.name for one in self.order.sources],
+        }
+        answer = await self._ask(way, ends.CLAIM, message, self.order.limit)
+        if "error" in answer:
+            raise RefusedError(f"the serving end refused: {answer['error']}")
+        way.password = str(answer.get("password", ""))
+
+    async def _finish(self, way: Way) -> None:
+        """Tell the serving end. All is there in any case."""
+        try:
+            await self._ask(way, ends.CONTROL, {"do": "finish", "volumes": len(self.standings)}, _FINISH)
+        except MigrationError as error:
+            self._display.note(f"all is moved, but the serving end could not be told, so it still waits: {error}")
+
+    async def _ask(self, way: Way, service: str, message: dict[str, Any], limit: int) -> claim.Message:
+        failures = 0
+        while True:
+            way.check()
+            await way.engine.ensure()
+            self._journal.clear(service)
+            try:
+                return await claim.ask(self._path(service), message)
+            except claim.Silence:
+                failures += 1
+            cause = diagnosis.of(10, [], await self._journal.of(service))
+            if cause.outlook == "refused":
+                raise RefusedError(cause.text)
+            if failures > limit:
+                raise MigrationError(f"the serving end cannot be reached: {cause.text}")
+            pause = min(30.0, 2.0 ** (failures - 1))
+            self._display.note(f"the serving end cannot be reached: {cause.text}; again in {pause:g} s")
+            await way.pause(pause)
+
+    # the volumes
+
+    async def _carry(self, way: Way) -> None:
+        """All of them, some at once. One that fails does not keep the others from being moved."""
+        at_once = asyncio.Semaphore(self.order.parallel)
+        drawing = asyncio.create_task(self._draw())
+
+        async def one(volume: Volume, standing: Standing) -> MigrationError | None:
+            async with at_once:
+                return await self._one(way, volume, standing)
+
+        try:
+            pairs = zip(self.order.sources, self.standings, strict=True)
+            todo = [one(volume, standing) for volume, standing in pairs if standing.state != "done"]
+            failed = [error for error in await asyncio.gather(*todo) if error is not None]
+        finally:
+            drawing.cancel()
+            self._display.end()
+            self._remember()
+        if way.stopping.is_set():
+            raise Interrupted
+        refused = next((error for error in failed if isinstance(error, RefusedError)), None)
+        if refused is not None:
+            raise refused
+        if failed:
+            raise failed[0]
+
+    async def _one(self, way: Way, volume: Volume, standing: Standing) -> MigrationError | None:
+        module = self.order.foreign.module if self.order.foreign is not None and volume.single else volume.name
+        carrier = Carrier(way, volume, module, self._doors[volume.name], standing, self)
+        try:
+            await carrier.copy()
+            if self.order.verify and not self.order.flags.dry_run:
+                await carrier.compare()
+        except Interrupted:
+            standing.state = "waiting"
+            return None
+        except MigrationError as error:
+            standing.state = "failed"
+            self._remember()
+            return error
+        standing.state = "done"
+        self.changed(standing)
+        return None
+
+    def attempt_failed(self, standing: Standing, cause: diagnosis.Cause, pause: float | None) -> None:
+        self._remember()
+        self._display.attempt_failed(standing, cause, pause)
+
+    def changed(self, standing: Standing) -> None:
+        self._remember()
+        self._display.changed(standing)
+
+    def _remember(self) -> None:
+        self._memory.data["standings"] = [one.kept() for one in self.standings]
+        self._memory.save()
+
+    async def _draw(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._display.every, 3600))
+            self._display.draw(self.standings)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._runtime, name)
+
+    def _write(self, name: str, text: str) -> str:
+        with open(self._path(name), "w", encoding="ascii", opener=private) as file:
+            file.write(text)
+        return self._path(name)
+
+
+def _loopback() -> socket.socket:
+    """A listening socket of which the kernel chose the port."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setblocking(False)
+    return sock
+
+
+def problems(standings: Sequence[Standing]) -> list[str]:
+    """What a migration that has come to its end should still be blamed for."""
+    return [f"{one.name}: {one.different} differences" for one in standings if one.different]
