@@ -15,6 +15,7 @@ from ferryman.cli.drain import drain
 from ferryman.cli.explain import explain
 from ferryman.cli.forward import forward
 from ferryman.cli.learned import learned
+from ferryman.cli.migrate import migrate
 from ferryman.cli.reload import reload
 from ferryman.cli.run import run
 from ferryman.cli.schema import schema
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 for command in (
-    run, start, forward, check, convert, explain, status, learned, reload, drain, stop, transparent, tproxy,
+    run, start, forward, check, convert, explain, status, learned, reload, drain, stop, migrate, transparent, tproxy,
     schema, completion, version,
 ):  # fmt: skip
     main.add_command(command)
