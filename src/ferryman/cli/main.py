@@ -16,6 +16,7 @@ from ferryman.cli.explain import explain
 from ferryman.cli.forward import forward
 from ferryman.cli.learned import learned
 from ferryman.cli.migrate import migrate
+from ferryman.cli.policy import policy
 from ferryman.cli.reload import reload
 from ferryman.cli.run import run
 from ferryman.cli.schema import schema
@@ -92,6 +93,6 @@ def main() -> None:
 
 for command in (
     run, start, forward, check, convert, explain, status, learned, reload, drain, stop, migrate, transparent, tproxy,
-    schema, completion, version,
+    policy, schema, completion, version,
 ):  # fmt: skip
     main.add_command(command)
