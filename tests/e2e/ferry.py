@@ -148,6 +148,7 @@ class Ferry:
             raise AssertionError(f"ferryman did not stop:\n{self.log}") from None
         finally:
             self._log.close()
-        assert "internal error" not in self.log, self.log
+        said = self.log.replace("TLS alert internal error", "")  # a peer may send that
+        assert "internal error" not in said, self.log
         assert "Traceback" not in self.log, self.log
         return status

@@ -12,7 +12,13 @@ from typing import Final, Protocol, cast
 
 from ferryman.config.source import Diagnostics, Document, Source
 
-DIALECTS: Final = {"ferryman": "native", "haproxy": "haproxy", "squid": "squid", "trafficserver": "ats"}
+DIALECTS: Final = {
+    "ferryman": "native",
+    "haproxy": "haproxy",
+    "squid": "squid",
+    "trafficserver": "ats",
+    "stunnel": "stunnel",
+}
 """Name, as in `--as NAME`, to module of this package."""
 
 
