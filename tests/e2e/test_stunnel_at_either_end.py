@@ -108,7 +108,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[str], int]]:
             if kind == "tinyproxy":
                 peer = programs.tinyproxy(tmp_path, f"BasicAuth {USER} {PASSWORD}")
                 stack.callback(peer.stop)
-                return peer.port
+                return int(peer.port)
             place, port = stack.enter_context(squid_folder()), free_port()
             (place / "users").write_text(f"{USER}:{programs.run('openssl', 'passwd', '-apr1', PASSWORD).stdout}")
             (place / "users").chmod(0o644)
@@ -117,7 +117,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[str], int]]:
                 "acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n"
             )
             stack.callback(Squid(place, text, port).close)
-            return port
+            return int(port)
 
         yield begin
 
@@ -314,7 +314,7 @@ def test_services_for_names_behind_one_port(
             socket.create_connection(("127.0.0.1", far.port), PATIENCE) as raw,
             context.wrap_socket(raw, server_hostname=name) as sock,
         ):
-            names = [value for _, value in sock.getpeercert()["subjectAltName"]]  # type: ignore[index]
+            names = [str(entry[1]) for entry in (sock.getpeercert() or {})["subjectAltName"]]
             seen[name] = (sock.recv(100), *names)
     of_shop, of_main = (b"shop", "client.test"), (b"main", "server.test")
     assert seen == {

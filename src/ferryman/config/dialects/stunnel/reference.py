@@ -40,7 +40,7 @@ What differs from stunnel on purpose:
 - A server that is named by its address is asked for no name (SNI).
 - Clients with `transparent = destination` are not led to this machine, the local link or the metadata of clouds.
 - `TIMEOUTconnect` is for all addresses of a name together; the next is tried after a quarter of a second already.
-- A proxy (`protocol = connect`) that refuses is followed by the next `connect`, if there is one. It gets a `Via` header.
+- Where a proxy (`protocol = connect`) refuses, the next `connect` is tried. Proxies get a `Via` header.
 - `TIMEOUTclose = 0` waits for one second, so that what is under way still arrives.
 - Connections are logged as a line each when they end, if `debug` is 5 (notice, the default) or more; no level adds what
   is said with proxies. Passwords are logged at no level.

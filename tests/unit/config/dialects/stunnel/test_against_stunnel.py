@@ -2,8 +2,9 @@
 
 accepted, refused   by both
 not yet             by stunnel only: ferryman says that it does not support it
-stricter            by stunnel only: it starts, and refuses every connection, or speaks what is too old (reference page)
-looser              by ferryman only: Debian's stunnel is built without it; or it has no effect here; or (setuid) whether
+stricter            by stunnel only: it starts, and refuses every connection, speaks what is too old, or takes nonsense
+                    for something else (a timeout of -1, an unknown protocolAuthentication)
+looser              by ferryman only: Debian's stunnel is built without it; it has no effect here; or (setuid) whether
                     there is such a user is seen at the start
 
 stunnel is started, and ended as soon as it has said what it makes of the file. A snippet is added to a service that is
