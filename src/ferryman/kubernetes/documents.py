@@ -25,6 +25,7 @@ Json = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST: Final = 60
+_TEMPLATE: Final = "this is a template: render it first, such as with `helm template`"
 _EXPANDED: Final = 100_000  # values that aliases may add to what is written out
 
 
@@ -184,7 +185,7 @@ def _within(source: Source, line: int, column: int) -> Mark:
 def _hint(source: Source, mark: Mark) -> str:
     line = source.text.split("\n")[mark.line - 1]
     if "{{" in source.text:
-        return "this is a template: render it first, such as with `helm template`"
+        return _TEMPLATE
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "indent with blanks, not with tabs"
     if found := re.search(r"(?:^|[:,\[{-]\s+|-\s)([*%@`][^\s,#]*)", line):
@@ -300,7 +301,8 @@ class _Data:
             if kind is yaml.MappingEndEvent:
                 break
             if kind is not yaml.ScalarEvent:
-                raise self._mistake(key, "a key is a word", "quote it if it is meant as text")
+                hint = _TEMPLATE if "{{" in self._source.text else "quote it if it is meant as text"
+                raise self._mistake(key, "a key is a word", hint)
             name = key.value
             value = self._value(next(self._events), depth)
             if name == "<<" and key.implicit[0]:
