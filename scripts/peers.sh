@@ -8,7 +8,7 @@ wanted="
 curl:curl  wget:wget  openssl:openssl  haproxy:haproxy  nginx:nginx-light  wrk:wrk  iperf3:iperf3  socat:socat
 chromium:chromium  ip:iproute2  ps:procps  git:git  squid:squid-openssl  tinyproxy:tinyproxy-bin
 stunnel4:stunnel4  hitch:hitch  rsync:rsync  nft:nftables  htpasswd:apache2-utils  traffic_server:trafficserver
-ovs-vswitchd:openvswitch-switch
+ovs-vswitchd:openvswitch-switch  kubectl:kubernetes-client
 /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
 "
 # the C extension is optional, but continuous integration tests it too
