@@ -96,7 +96,7 @@ def test_names_need_the_resolver(tmp_path: Path) -> None:
     assert verdicts(check) == {"F1 fs": "DENIED", "F2 fs": "DENIED", "F3 fs": "DENIED"}
     fix = ferryman("fix", str(file), *named)
     assert fix.returncode == 1
-    assert "say its address with --resolve" in fix.stderr
+    assert "a NetworkPolicy takes addresses only: say it with --proxy, --to or --resolve" in fix.stderr
     fix = ferryman("fix", str(file), *named, "--resolve", "proxy.example=192.0.2.7")
     assert fix.returncode == 0
     assert {"protocol": "UDP", "port": 5353} in next(yaml.safe_load_all(fix.stdout))["spec"]["egress"][0]["ports"]

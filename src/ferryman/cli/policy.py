@@ -77,26 +77,31 @@ def check(case: Case, as_json: bool) -> None:
     DENIED names the object and the rule, UNKNOWN says what is not known. Mistakes in the manifests are shown, too;
     a policy that cannot be understood makes its namespace's flows UNKNOWN.
     """
-    from ferryman.policy.mistakes import find
+    from ferryman.policy.flows import Side
+    from ferryman.policy.mistakes import find, find_needless
 
     worlds = case.worlds()
-    for reading, world in zip(case.readings, dict.fromkeys(map(id, worlds.values())), strict=True):
-        find(next(each for each in worlds.values() if id(each) == world), reading.diagnostics)
+    source, destination = worlds[Side.SOURCE], worlds[Side.DESTINATION]
+    find(source, case.source.diagnostics)
+    if destination is not source:
+        find(destination, case.destination.diagnostics)
+        find_needless(source, destination, case.source.diagnostics)
     rulings = case.rulings(worlds)
     code = worst(case, rulings)
     if as_json:
         click.echo(json.dumps(_report(case, rulings, code), indent=2, ensure_ascii=False))
     else:
         show_findings(case, err=False)
-        _table(rulings)
+        _table(rulings, case.question.proxy is not None)
         for reading in case.readings:
             _others(reading)
     if code:
         raise click.exceptions.Exit(code)
 
 
-def _table(rulings: list[Ruling]) -> None:
+def _table(rulings: list[Ruling], proxied: bool) -> None:
     from ferryman.config.render import printable
+    from ferryman.policy.ruling import Stage
 
     shown = rulings if len(rulings) <= _MANY else [each for each in rulings if each.verdict.value != "ALLOWED"]
     namespace = ""
@@ -105,14 +110,17 @@ def _table(rulings: list[Ruling]) -> None:
             namespace = ruling.flow.namespace
             click.echo(printable(f"namespace {namespace}"))
         word = ruling.verdict.value
-        layer = ruling.decisive
         click.echo(f"  {click.style(f'{word:<7}', **_COLOURS[word])}  {printable(str(ruling.flow))}")
-        if word != "ALLOWED":
+        for layer in ruling.blocking:
             click.echo(f"           {printable(f'{layer.stage.value}: {layer.reason}')}")
             for cause in layer.causes[:5]:
                 click.echo(f"           by {printable(str(cause))}")
             if len(layer.causes) > 5:
                 click.echo(f"           and {len(layer.causes) - 5} more")
+    if proxied and any(layer.stage is Stage.FIREWALL for ruling in rulings for layer in ruling.blocking):
+        click.echo(
+            "with a proxy it is the proxy's address that an egress firewall has to allow, not the other cluster's"
+        )
     counted = Counter(ruling.verdict.value for ruling in rulings)
     click.echo(", ".join(f"{counted[word]} {word.lower()}" for word in _COLOURS if counted[word]) or "no flow")
 
@@ -156,7 +164,7 @@ def _flow(ruling: Ruling) -> dict[str, object]:
         "verdict": ruling.verdict.value,
         "layer": layer.stage.value,
         "reason": layer.reason,
-        "by": [_cause(cause) for cause in layer.causes],
+        "by": [_cause(cause) for each in ruling.blocking or (layer,) for cause in each.causes],
     }
 
 

@@ -77,7 +77,7 @@ def advise(worlds: dict[Side, World], rulings: Iterable[Ruling], known: Addresse
             elif layer.namespace != flow.namespace:
                 _say(advice, f"{flow}: {layer.reason} in {layer.namespace}, which is not the migration's to change")
             elif (rule := _rule(world, layer.stage, flow.connection)) is None:
-                _say(advice, f"{flow}: a NetworkPolicy takes no names: say its address with --resolve NAME=ADDR")
+                _say(advice, f"{flow}: a NetworkPolicy takes addresses only: say it with --proxy, --to or --resolve")
             else:
                 want = wanted.setdefault((flow.side, layer.namespace, layer.stage), _Wanted())
                 want.planes += [flow.plane] if flow.plane not in want.planes else []

@@ -36,6 +36,21 @@ def find(world: World, diagnostics: Diagnostics) -> None:
         _egress_firewalls(world, firewalls, diagnostics)
 
 
+def find_needless(source: World, destination: World, diagnostics: Diagnostics) -> None:
+    """Report policies for a migration's pods that help in the other cluster only. The two worlds are not one."""
+    for world, direction, whose in (
+        (source, Direction.INGRESS, "nobody connects to the source's pods"),
+        (destination, Direction.EGRESS, "the destination's pods connect to nobody, and replies always pass"),
+    ):
+        for policy in (each for policies in world.policies.values() for each in policies):
+            own = any(each.key == OWNER and OWNED_BY in each.values for each in policy.selector)
+            if own and policy.directions == {direction}:
+                message = (
+                    f"{policy.manifest} is for {direction.value.lower()} of the migration's pods, which is not needed"
+                )
+                diagnostics.warning(policy.manifest.key("spec"), f"{message}: {whose}")
+
+
 def _planes(policy: NetworkPolicy, diagnostics: Diagnostics) -> None:
     """A policy that is meant for a migration's pods, and forgets half of them."""
     wanted = [each for each in policy.selector if each.key == APP and each.operator == "In"]
@@ -75,6 +90,9 @@ def _egress_network_policies(world: World, namespace: str, firewalls: list[Firew
             "OpenShift SDN then drops everything that leaves the cluster",
             f"add its rules to {first.name}, before the first Deny that stops them",
         )
+    if namespace == "default":
+        message = "OpenShift SDN rejects an EgressNetworkPolicy in the global project `default`"
+        diagnostics.warning(firewalls[0].manifest.mark("metadata", "namespace"), message)
     for firewall in firewalls:
         if world.cni not in (None, Cni.SDN):
             message = f"{firewall.manifest} has no effect: EgressNetworkPolicy is OpenShift SDN's"
@@ -94,6 +112,18 @@ def _egress_firewalls(world: World, firewalls: list[Firewall], diagnostics: Diag
             message = f"{manifest} has no effect: EgressFirewall is OVN-Kubernetes'"
             diagnostics.warning(manifest.mark("kind"), message, "OpenShift SDN obeys an EgressNetworkPolicy")
         _unreachable(firewall, diagnostics)
+        _names(firewall, diagnostics)
+
+
+def _names(firewall: Firewall, diagnostics: Diagnostics) -> None:
+    """Evaluated as the implementation does it; documentation is not agreed on that."""
+    named = [rule for rule in firewall.rules if rule.allows and rule.dns is not None]
+    if named and any(not rule.allows and rule.network and not rule.network.prefixlen for rule in firewall.rules):
+        diagnostics.warning(
+            firewall.manifest.mark(*named[0].path),
+            f"{firewall.manifest}: an Allow for a name counts only once the cluster has resolved it",
+            "an address range is surer where everything else is denied",
+        )
 
 
 def _unreachable(firewall: Firewall, diagnostics: Diagnostics) -> None:

@@ -14,7 +14,7 @@ from ferryman.policy import egress, networking
 from ferryman.policy.answer import Answer, Doubt, every
 from ferryman.policy.egress import Addresses
 from ferryman.policy.flows import Flow
-from ferryman.policy.networking import Outside, Pod
+from ferryman.policy.networking import Anybody, Outside, Pod
 from ferryman.policy.objects import Cause, Direction, World
 
 
@@ -56,6 +56,12 @@ class Ruling:
         return verdict(every(layer.answer for layer in self.layers))
 
     @property
+    def blocking(self) -> tuple[Layer, ...]:
+        """The layers that have to be put right; where it is denied, only those that surely stop it."""
+        wanted = self.verdict
+        return tuple(layer for layer in self.layers if layer.answer is not True and verdict(layer.answer) is wanted)
+
+    @property
     def decisive(self) -> Layer:
         """The first layer that says what all say together."""
         wanted = self.verdict
@@ -82,6 +88,8 @@ def _layers(world: World, flow: Flow, known: Addresses) -> Iterator[Layer]:
             yield _firewall(world, flow, source.namespace, known)
     if flow.enters and isinstance(destination, Pod):
         yield _policies(world, flow, Direction.INGRESS, destination.namespace)
+        if isinstance(source, Anybody):
+            yield from _replies(world, destination.namespace)
 
 
 def _policies(world: World, flow: Flow, direction: Direction, namespace: str) -> Layer:
@@ -98,6 +106,15 @@ def _firewall(world: World, flow: Flow, namespace: str, known: Addresses) -> Lay
     if (doubted := _not_understood(world, namespace, ("EgressNetworkPolicy", "EgressFirewall"))) is not None:
         return Layer(Stage.FIREWALL, namespace, doubted[0], doubted[0].reason, doubted[1])
     return Layer(Stage.FIREWALL, namespace, passing.answer, passing.reason, passing.causes)
+
+
+def _replies(world: World, namespace: str) -> Iterator[Layer]:
+    """What comes by a node's port: in shared gateway mode OVN-Kubernetes looks at the replies as at other traffic."""
+    for firewall in egress.in_force(world, namespace)[1]:
+        denying = [rule for rule in firewall.rules if not rule.allows]
+        if denying:
+            doubt = Doubt("in shared gateway mode it may drop the replies to what comes by a node's port")
+            yield Layer(Stage.FIREWALL, namespace, doubt, doubt.reason, (Cause(firewall.manifest, denying[0].path),))
 
 
 def _not_understood(world: World, namespace: str, kinds: tuple[str, ...]) -> tuple[Doubt, tuple[Cause, ...]] | None:

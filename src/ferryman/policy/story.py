@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ferryman.policy import egress, networking
 from ferryman.policy.answer import Answer, Doubt
 from ferryman.policy.egress import Addresses
-from ferryman.policy.networking import Connection, Pod
+from ferryman.policy.networking import Connection, Outside, Pod
 from ferryman.policy.objects import Block, Cause, Direction, NetworkPolicy, Peer, Port, Rule, Selector, World
 from ferryman.policy.ruling import Layer, Ruling, Stage, verdict
 from ferryman.policy.selectors import selects
@@ -80,6 +80,8 @@ def _why_not(world: World, policy: NetworkPolicy, rule: Rule, connection: Connec
 
 
 def _firewall(world: World, layer: Layer, connection: Connection, known: Addresses) -> Iterator[Step]:
+    if not isinstance(connection.destination, Outside):
+        return  # it is about replies
     sdn, ovn = egress.in_force(world, layer.namespace)
     for firewall in (*sdn, *ovn):
         yield Step(2, f"{firewall.manifest}, rules in order:", Cause(firewall.manifest))
