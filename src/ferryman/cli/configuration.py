@@ -92,7 +92,7 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         "--as",
         "dialect",
         metavar="DIALECT",
-        help="Read it as this dialect: ferryman, haproxy, squid, trafficserver or stunnel.",
+        help="Read it as this dialect: ferryman, haproxy, squid, trafficserver, stunnel or mtc.",
     )
     @click.option(
         "--set",

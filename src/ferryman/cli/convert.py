@@ -28,6 +28,7 @@ def convert(source: Input, target: str) -> None:
     Only what differs from the defaults is written. Files that are read are named in full, so that the output may be
     saved anywhere. Comments of the original are not kept.
     """
+    from ferryman.config.dialects import mtc
     from ferryman.config.dialects.native import NAME
     from ferryman.config.emit import emit
     from ferryman.config.source import OVERRIDES
@@ -40,4 +41,7 @@ def convert(source: Input, target: str) -> None:
     if len(folders) > 1:
         message = "names of files would be relative to several folders; convert the files of one folder at a time"
         raise click.UsageError(message)
-    click.echo(emit(loaded.configuration, "".join(folders)), nl=False)
+    withheld = mtc.PASSWORD if loaded.document.dialect == mtc.NAME else ""
+    click.echo(written := emit(loaded.configuration, "".join(folders), withheld), nl=False)
+    if withheld and withheld in written:
+        click.echo(f"the password is not written down: ${withheld} stands for it", err=True)

@@ -18,8 +18,11 @@ from ferryman.config.model_proxy import shortened_proxy
 from ferryman.config.model_tls import shortened_cases, shortened_server
 
 
-def emit(configuration: Configuration, folder: str | None = None) -> str:
-    """YAML text, ending with a newline. `folder`: files are named in full, relative names being relative to that."""
+def emit(configuration: Configuration, folder: str | None = None, password: str = "") -> str:
+    """YAML text, ending with a newline. `folder`: files are named in full, relative names being relative to that.
+    `password`: the environment variable that stands for passwords of proxies on the way to servers, if they are not to
+    be written down.
+    """
     context = None if folder is None else {"folder": folder}
     data = configuration.model_dump(by_alias=True, exclude_defaults=True, context=context)
     settings = data.get("global", {})
@@ -39,6 +42,8 @@ def emit(configuration: Configuration, folder: str | None = None) -> str:
             if listener["backend"].keys() == {"servers"} and "servers" not in listener:
                 listener["servers"] = listener.pop("backend")["servers"]
     for backend in data.get("backends", {}).values():
+        for hop in (hop for way in backend.get("via", []) for hop in way if password and "password" in hop):
+            hop["password"] = _Variable(f"${{{password}}}")
         _shorten_servers(backend)
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=float("inf"), allow_unicode=True)
 
@@ -84,6 +89,10 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _Variable(str):
+    """A reference to a variable, to be written as it is."""
+
+
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     written = text.replace("${", "$${")
     style = '"' if resolve(text) != text or "\n" in text else None
@@ -91,3 +100,6 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(
+    _Variable, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+)

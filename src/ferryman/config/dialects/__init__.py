@@ -18,6 +18,7 @@ DIALECTS: Final = {
     "squid": "squid",
     "trafficserver": "ats",
     "stunnel": "stunnel",
+    "mtc": "mtc",
 }
 """Name, as in `--as NAME`, to module of this package."""
 
