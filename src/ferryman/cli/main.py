@@ -11,6 +11,7 @@ import click
 from ferryman.cli.check import check
 from ferryman.cli.completion import completion
 from ferryman.cli.convert import convert
+from ferryman.cli.doctor import doctor
 from ferryman.cli.drain import drain
 from ferryman.cli.explain import explain
 from ferryman.cli.forward import forward
@@ -93,6 +94,6 @@ def main() -> None:
 
 for command in (
     run, start, forward, check, convert, explain, status, learned, reload, drain, stop, migrate, transparent, tproxy,
-    policy, schema, completion, version,
+    doctor, policy, schema, completion, version,
 ):  # fmt: skip
     main.add_command(command)

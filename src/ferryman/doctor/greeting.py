@@ -1,0 +1,93 @@
+"""Does rsync speak within TLS? What is said there also tells who is at the other end, whatever the certificate says.
+
+rsync's daemon greets first; where nobody does we greet, which makes those speak who take it for HTTP.
+Source: rsync(1) and rsyncd.conf(5); the lines are those of protocol 31.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ferryman.doctor.answer import Head, parse_head, shown
+from ferryman.doctor.tlsstream import TlsFault, TlsStream
+from ferryman.doctor.tunnel import Cut
+
+FIRST: Final = 1.0
+"""Seconds for the greeting of a daemon that is there."""
+_MARK: Final = b"@RSYNCD: "
+_OURS: Final = b"@RSYNCD: 31.0 sha512 sha256 sha1 md5 md4\n"
+_LIST: Final = "#list"
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """`kind`: who speaks. `line` is the first thing said, `after` what came on asking for the module."""
+
+    kind: Literal["rsync", "error", "http", "other", "silent", "closed", "alert"]
+    line: str = ""
+    after: str = ""
+    head: Head | None = None
+
+
+def greet(stream: TlsStream, module: str, patience: float) -> Greeting:
+    """Listen, speak, and ask for the module ("": the list of them)."""
+    try:
+        first = _receive(stream, min(FIRST, patience))
+        if not first:
+            stream.write(_OURS + f"{module or _LIST}\n\r\n\r\n".encode(), patience)
+            first = _receive(stream, patience)
+            if not first:
+                return Greeting("silent")
+            return _judge(first, stream, patience)
+        if not first.startswith(_MARK):
+            return _judge(first, stream, patience)
+        stream.write(_OURS + f"{module or _LIST}\n".encode(), patience)
+        after = _receive(stream, patience, lines=2)
+    except TlsFault as fault:
+        return Greeting("alert", fault.text or fault.how)
+    except Cut as cut:
+        return Greeting("closed", cut.how)
+    line, said = _lines(first)[0], [*_lines(first)[1:], *_lines(after)]
+    if wrong := next((each for each in said if each.startswith("@ERROR")), ""):
+        return Greeting("error", line, wrong)
+    return Greeting("rsync", line, "; ".join(said[:3]))
+
+
+def _judge(data: bytes, stream: TlsStream, patience: float) -> Greeting:
+    line = _lines(data)[0]
+    if data.startswith(_MARK):
+        return Greeting("rsync", line)
+    if data.startswith(b"@ERROR"):
+        return Greeting("error", line, line)
+    if data.startswith(b"HTTP/") or b"<html" in data.lower():
+        while not isinstance(head := parse_head(data), Head):
+            more = _receive(stream, patience)
+            if not more or head is not None:
+                return Greeting("http", line)
+            data += more
+        return Greeting("http", line, head=head)
+    return Greeting("other", line)
+
+
+def _receive(stream: TlsStream, seconds: float, lines: int = 1) -> bytes:
+    """Up to a number of lines, or what there is in the time. Raises Cut where the end comes before anything."""
+    deadline, data = time.monotonic() + seconds, b""
+    while data.count(b"\n") < lines and len(data) < 8192:
+        try:
+            more = stream.read(deadline - time.monotonic())
+        except Cut as cut:
+            if cut.how == "silent" or data:
+                return data
+            raise
+        if not more:
+            if data:
+                return data
+            raise Cut("closed")
+        data += more
+    return data
+
+
+def _lines(data: bytes) -> list[str]:
+    return [shown(line) for line in data.replace(b"\r", b"").split(b"\n") if line] or [""]
