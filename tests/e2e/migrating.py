@@ -24,8 +24,17 @@ ESCAPED = "p%40ss:w%25%2Frd"
 class Migrating:
     """One process of `ferryman migrate …`; what it says is in files. It is ended with the test, children and all."""
 
-    def __init__(self, folder: Path, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        user: int | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if user is not None:
+            os.chown(folder, user, user)
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
@@ -35,6 +44,9 @@ class Migrating:
                 stderr=err,
                 env={**os.environ, "FERRYMAN_MIGRATIONS": str(folder / "state"), **(environment or {})},
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
 
     @property

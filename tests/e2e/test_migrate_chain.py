@@ -89,7 +89,7 @@ def test_a_volume_arrives_as_it_is(chain: Chain) -> None:
 
 def test_cut_at_every_hop_it_still_arrives(chain: Chain) -> None:
     trees.build(chain.source, FILES // 2, MEGABYTES)
-    rate = max(8, MEGABYTES // 8)
+    rate = max(4, MEGABYTES // 12)
     running = chain.migrate(
         str(chain.source), f"@{chain.token}", "--checksum", "--bwlimit", f"{rate}m", "--timeout", "6", "--json"
     )  # fmt: skip

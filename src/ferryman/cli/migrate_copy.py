@@ -120,10 +120,20 @@ def copy(
     if resume is not None:
         if places:
             raise click.UsageError("--resume goes on with what was begun: it takes neither SOURCE nor DEST")
+        _refuse_others(more)
         remembered = memory.find(where, "migrate", resume)
     else:
         remembered = memory.begin(where, "migrate", {"order": _order(places, more).kept()})
     raise click.exceptions.Exit(_run(remembered, choose(as_json, quiet), as_json))
+
+
+def _refuse_others(options: dict[str, Any]) -> None:
+    """What was asked for at the beginning holds: no option of it is silently left out."""
+    context = click.get_current_context()
+    for name in options:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = {"address": "to", "excludes": "exclude"}.get(name, name).replace("_", "-")
+            raise click.UsageError(f"--resume goes on as it was begun: --{option} cannot be given with it")
 
 
 def _run(remembered: Memory, display: Display, as_json: bool) -> int:

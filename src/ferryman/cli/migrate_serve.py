@@ -92,6 +92,8 @@ def serve(
     if resume is not None:
         if targets:
             raise click.UsageError("--resume goes on with what was begun: it takes no DEST")
+        if listen[1] or addresses or server_name:
+            raise click.UsageError("--resume goes on as it was begun: at the same address, so none can be given")
         remembered = memory.find(where, "serve", resume)
     else:
         if not targets:

@@ -81,7 +81,10 @@ class Ending:
 
 @dataclass(slots=True)
 class Way:
-    """What all volumes of a migration share. `limit`: failures in a row without anything moved."""
+    """What all volumes of a migration share. `limit`: failures in a row without anything moved.
+
+    `hop`: whom the engine connects to, for people.
+    """
 
     program: str
     engine: Engine
@@ -91,6 +94,7 @@ class Way:
     user: str = rsync.USER
     ours: bool = True
     limit: int = 20
+    hop: str = "server"
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     running: set[asyncio.subprocess.Process] = field(default_factory=set)
 
@@ -224,7 +228,7 @@ class Carrier:
         gone = "" if way.engine.running else way.engine.last_words() or "without a word"
         if not gone and not lines:  # what ended the worker also ended its log
             gone = next((line for line in way.engine.messages_since(heard) if " killed by " in line), "")
-        return diagnosis.of(ending.code, ending.said, lines, gone)
+        return diagnosis.of(ending.code, ending.said, lines, way.hop, gone)
 
     def _partial(self, ending: Ending, ended: Callable[[Ending], None]) -> Cause | None:
         """Single files are missing: of those that vanished nothing is left to be moved; others may do better."""

@@ -19,8 +19,11 @@ Outlook = Literal["again", "refused", "failed"]
 _FULL: Final = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 _DENIED: Final = re.compile(r"@ERROR: (.*)")
 _STRANGE: Final = re.compile(r"server sent \"(.*)\" rather than greeting")
-_PROXY: Final = re.compile(r"^proxy \S+ answered (\d{3})")
+_PROXY: Final = re.compile(r"\bproxy \S+ answered (\d{3})\b")
 _WORDS: Final = re.compile(r"^rsync(?: error)?: |\[[A-Za-z]+\] ?|\(code \d+\) at .*$|\[\w+=[\d.]+\w*\]")
+_MESSAGE: Final = re.compile(r"^\S+ \S+ \w+: ")
+"""Time and level of a message of ferryman's."""
+_SERVER: Final = re.compile(r"^server( \S+)?: ")
 _AGAIN: Final = frozenset({502, 503, 504, 429, 408, 500})
 
 
@@ -33,10 +36,12 @@ class Cause:
     files: tuple[str, ...] = ()
 
 
-def of(code: int, said: Sequence[str], lines: Sequence[Mapping[str, Any]], engine: str = "") -> Cause:
+def of(
+    code: int, said: Sequence[str], lines: Sequence[Mapping[str, Any]], hop: str = "server", engine: str = ""
+) -> Cause:
     """`code`: of rsync, negative: the signal that ended it; `said`: its complaints; `lines`: of the connection's log.
 
-    `engine`: why ferryman's own end is gone, if it is.
+    `hop`: whom ferryman connects to, in words; `engine`: why ferryman's own end is gone, if it is.
     """
     text = "\n".join(said)
     plain = tuple(_plain(line) for line in said if not line.startswith("rsync error:"))[:5]
@@ -45,16 +50,16 @@ def of(code: int, said: Sequence[str], lines: Sequence[Mapping[str, Any]], engin
     if (denied := _DENIED.search(text)) is not None:
         return Cause(f"the rsync daemon refused: {denied[1].strip()}", _outlook_of(denied[1]), plain)
     if engine:
-        return Cause(f"ferryman's own end of the way ended: {engine}", "again")
+        return Cause(f"ferryman's own process died: {_MESSAGE.sub('', engine)}", "again")
     if code in rsync.NETWORK or code < 0:
-        return _network(code, text, lines, plain)
+        return _network(code, text, lines, plain, hop)
     meaning = rsync.CODES.get(code, "unknown")
     if code in (rsync.PARTIAL, rsync.VANISHED):
         return Cause(meaning, "again", plain)
     return Cause(f"{meaning}{': ' + plain[0] if plain else ''} (rsync {code})", "failed", plain)
 
 
-def _network(code: int, text: str, lines: Sequence[Mapping[str, Any]], plain: tuple[str, ...]) -> Cause:
+def _network(code: int, text: str, lines: Sequence[Mapping[str, Any]], plain: tuple[str, ...], hop: str) -> Cause:
     if (strange := _STRANGE.search(text)) is not None:
         return Cause(f"what answered is no rsync daemon: it said {strange[1]!r}", "failed", plain)
     if code < 0:
@@ -63,7 +68,7 @@ def _network(code: int, text: str, lines: Sequence[Mapping[str, Any]], plain: tu
         return Cause(f"nothing came for too long{_carried(lines)} (rsync 30)", "again")
     line = _telling(lines)
     if line is not None and line.get("reason"):
-        reason = str(line["reason"])
+        reason = _SERVER.sub(lambda _: f"{hop}: ", str(line["reason"]))
         return Cause(f"{reason}{_carried(lines)} ({line.get('code', '--')}, rsync {code})", _outlook(line, reason))
     meaning = rsync.CODES[code]
     ended = f" by the {line['ended_by']}" if line is not None and line.get("ended_by") else ""
@@ -84,7 +89,7 @@ def _carried(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _outlook(line: Mapping[str, Any], reason: str) -> Outlook:
     """A wrong certificate stays wrong; a machine that is down comes up again."""
-    if (answer := _PROXY.match(reason)) is not None:
+    if (answer := _PROXY.search(reason)) is not None:
         return "again" if int(answer[1]) in _AGAIN else "refused"
     if "wrong user or password" in reason:
         return "refused"

@@ -64,11 +64,17 @@ class Memory:
             raise MigrationError(f"cannot remember the migration in {path}: {error.strerror}") from None
 
     def make_runtime(self) -> str:
-        """A fresh folder for what lasts as long as this process; that of a process that was killed is removed."""
+        """A fresh folder for what lasts as long as this process; that of a process that was killed is removed.
+
+        Its path is short, as Unix sockets are made in it. Raises MigrationError.
+        """
         self.remove_runtime()
         place = os.environ.get("XDG_RUNTIME_DIR", "")
-        place = place if os.path.isdir(place) and os.access(place, os.W_OK) else "/tmp"
-        self.runtime = tempfile.mkdtemp(prefix="ferryman-migrate-", dir=place)
+        place = place if os.path.isdir(place) and os.access(place, os.W_OK) else tempfile.gettempdir()
+        try:
+            self.runtime = tempfile.mkdtemp(prefix="ferryman-migrate-", dir=place)
+        except OSError as error:
+            raise MigrationError(f"cannot make a folder in {place}: {error.strerror}") from None
         self.save()
         return self.runtime
 

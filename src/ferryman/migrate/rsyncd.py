@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from typing import Final
 
@@ -20,14 +21,15 @@ from ferryman.migrate import MigrationError, rsync
 from ferryman.migrate.engine import private
 from ferryman.migrate.volumes import Volume
 
+_MUNGED: Final = b"/rsyncd-munged/"  # rsyncd.conf(5), munge symlinks
 _PATIENCE: Final = 10.0  # seconds for a daemon to save what is half written
 
 
 def configuration(volume: Volume, secrets: str, log: str) -> str:
     """rsyncd.conf(5) for one volume.
 
-    As root it is locked into the volume (chroot). Otherwise it is not possible; what could make it follow a link out of
-    it is refused either way.
+    As root it is locked into the volume (chroot). Otherwise links are kept as what leads nowhere (munged) as long as
+    the migration goes on, so that the daemon can be led out of the volume by none; `tidy` makes them what they are.
     """
     root = os.geteuid() == 0
     return "\n".join(
@@ -39,14 +41,14 @@ def configuration(volume: Volume, secrets: str, log: str) -> str:
             "read only = no",
             "write only = no",
             "list = no",
-            "munge symlinks = no",  # links arrive as they are
             "numeric ids = yes",
             f"auth users = {rsync.USER}",
             f"secrets file = {secrets}",
             "strict modes = yes",
             "refuse options = keep-dirlinks copy-unsafe-links copy-links copy-dirlinks remove-source-files",
             "max connections = 0",
-            *(["uid = 0", "gid = 0", "use chroot = yes"] if root else ["use chroot = no"]),
+            *(["uid = 0", "gid = 0", "use chroot = yes", "munge symlinks = no"] if root else []),
+            *([] if root else ["use chroot = no", "munge symlinks = yes"]),
             "",
         ]
     )
@@ -57,11 +59,11 @@ class Daemon:
 
     def __init__(self, program: str, volume: Volume, folder: str, password: str, came: Callable[[], None]) -> None:
         self.volume = volume
-        self.path = os.path.join(folder, f"{volume.name}.sock")
+        self._base = tempfile.mkdtemp(prefix="v", dir=folder)
+        self.path = os.path.join(self._base, "socket")  # short, whatever the volume is called
         self._program = program
         self._password = password
         self._came = came
-        self._base = os.path.join(folder, volume.name)
         self._process: asyncio.subprocess.Process | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -72,12 +74,12 @@ class Daemon:
             os.makedirs(os.path.join(self.volume.path, rsync.UNFINISHED), mode=0o700, exist_ok=True)
         except OSError as error:
             raise MigrationError(f"cannot write to {self.volume.path}: {error.strerror}") from None
-        with open(f"{self._base}.secrets", "w", encoding="ascii", opener=private) as file:
+        with open(os.path.join(self._base, "secrets"), "w", encoding="ascii", opener=private) as file:
             file.write(f"{rsync.USER}:{self._password}\n")
-        with open(f"{self._base}.conf", "w", encoding="utf-8", errors="surrogateescape", opener=private) as file:
-            file.write(configuration(self.volume, f"{self._base}.secrets", f"{self._base}.log"))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        with open(
+            os.path.join(self._base, "conf"), "w", encoding="utf-8", errors="surrogateescape", opener=private
+        ) as file:
+            file.write(configuration(self.volume, os.path.join(self._base, "secrets"), os.path.join(self._base, "log")))
         self._socket.bind(self.path)
         self._socket.listen()
         self._accepting = asyncio.create_task(self._accept())
@@ -91,6 +93,8 @@ class Daemon:
 
     def tidy(self) -> None:
         """The migration is complete: leave nothing of it in the volume but what was moved."""
+        if os.geteuid() != 0:
+            unmunge(os.fsencode(self.volume.path))
         before = os.stat(self.volume.path)
         shutil.rmtree(os.path.join(self.volume.path, rsync.UNFINISHED), ignore_errors=True)
         with contextlib.suppress(OSError):  # not ours: then its time was never set either
@@ -107,7 +111,7 @@ class Daemon:
                 self._process = await asyncio.create_subprocess_exec(
                     self._program,
                     "--daemon",
-                    f"--config={self._base}.conf",
+                    f"--config={self._base}/conf",
                     stdin=connection.fileno(),
                     stdout=connection.fileno(),
                     stderr=asyncio.subprocess.DEVNULL,
@@ -136,3 +140,28 @@ def _signal_group(pid: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def unmunge(folder: bytes) -> None:
+    """Make the links below a folder what they were at the source; times stay."""
+    inner = list[bytes]()
+    munged = list[bytes]()
+    with os.scandir(folder) as there:
+        for entry in there:
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.path)
+            elif entry.is_symlink() and os.readlink(entry.path).startswith(_MUNGED):
+                munged.append(entry.path)
+    before = os.stat(folder)
+    for path in munged:
+        link = os.lstat(path)
+        new = os.path.join(folder, b".ferryman-link")
+        os.symlink(os.readlink(path).removeprefix(_MUNGED), new)
+        os.utime(new, ns=(link.st_atime_ns, link.st_mtime_ns), follow_symlinks=False)
+        os.replace(new, path)
+    if munged:
+        with contextlib.suppress(OSError):
+            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for path in inner:
+        with contextlib.suppress(PermissionError):  # what cannot be entered has nothing that was moved
+            unmunge(path)

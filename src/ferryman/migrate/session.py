@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from ferryman.config.proxy_url import parse_proxy_url, written
 from ferryman.migrate import MigrationError, RefusedError, certificates, claim, diagnosis, ends, report, rsync, volumes
 from ferryman.migrate.attempts import Carrier, Interrupted, Journal, Way
 from ferryman.migrate.display import Display
@@ -142,6 +143,7 @@ class Session:
             )
             if self.order.foreign is not None:
                 way.user, way.ours = self.order.foreign.user, False
+            way.hop = self._hop()
             if self._stopped.is_set():
                 raise Interrupted
             try:
@@ -163,6 +165,15 @@ class Session:
             daemon.tidy()
 
     # the way
+
+    def _hop(self) -> str:
+        """Whom our end connects to."""
+        order = self.order
+        if order.via is not None:
+            return f"proxy {written(parse_proxy_url(order.via.url))}, or what is behind it"
+        if order.token is not None:
+            return f"serving end {' or '.join(order.token.addresses)}"
+        return f"server {order.foreign.address}" if order.foreign is not None else "the other end, in this process"
 
     def _prepare(self, sockets: list[socket.socket]) -> tuple[dict[str, Any], str]:
         """The engine's configuration, and the password for rsync."""
@@ -246,7 +257,7 @@ class Session:
                 return await claim.ask(self._path(service), message)
             except claim.Silence:
                 failures += 1
-            cause = diagnosis.of(10, [], await self._journal.of(service))
+            cause = diagnosis.of(10, [], await self._journal.of(service), way.hop)
             if cause.outlook == "refused":
                 raise RefusedError(cause.text)
             if failures > limit:

@@ -1,0 +1,193 @@
+"""Migrations that must not get through, and what people are told: stolen tokens, wrong peers, proxies that say no."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import squid
+import trees
+from ferry import free_port, until
+from migrating import PASSWORD, USER, Migrating, Proxy, used
+from programs import program, run
+from servers import TlsServer
+
+from ferryman.migrate import token as tokens
+
+
+class Place:
+    """Sources, and starters of both ends."""
+
+    def __init__(self, folder: Path, end: ExitStack) -> None:
+        self.folder = folder
+        self.source = folder / "source"
+        self.target = folder / "target"
+        self.source.mkdir()
+        (self.source / "file").write_bytes(os.urandom(300_000))
+        self.port = free_port()
+        self._end = end
+        self._count = 0
+
+    def serve(self, *arguments: str) -> tuple[Migrating, str]:
+        """It, and its token."""
+        file = self.folder / "token"
+        serving = Migrating(
+            self.folder / "there", "serve", "serve", str(self.target), "--listen", f"127.0.0.1:{self.port}",
+            "--token-file", str(file), *arguments,
+        )  # fmt: skip
+        self._end.callback(serving.close)
+        serving.until_said("the token is in")
+        assert file.stat().st_mode & 0o777 == 0o600
+        return serving, file.read_text().strip()
+
+    def migrate(self, *arguments: str, environment: dict[str, str] | None = None) -> Migrating:
+        self._count += 1
+        here = self.folder / f"here{self._count}"
+        running = Migrating(here, "migrate", *arguments, environment=environment)
+        self._end.callback(running.close)
+        return running
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    program("rsync")
+    with ExitStack() as end:
+        yield Place(tmp_path, end)
+
+
+def test_a_token_is_good_for_one_migration(place: Place) -> None:
+    serving, token = place.serve()
+    (place.source / "more").write_bytes(os.urandom(6_000_000))
+    first = place.migrate(str(place.source), token, "--bwlimit", "1m")
+    until(lambda: used(place.target) > 200_000 or first.process.poll() is not None, "the first to move something")
+    thief = place.migrate(str(place.source), token)
+    assert thief.wait() == 3
+    assert "the token was used already, by another client" in thief.err
+    assert not list((thief._out.parent / "state").iterdir()), "there is nothing to go on with"
+    assert "refused a client: the token was used already" in serving.err
+    assert first.wait() == 0, first.said
+    assert serving.wait() == 0
+    trees.assert_same(place.source, place.target)
+
+
+def test_nobody_without_the_clients_certificate_reaches_a_volume(place: Place) -> None:
+    serving, token = place.serve()
+    (place.source / "more").write_bytes(os.urandom(6_000_000))
+    first = place.migrate(str(place.source), token, "--bwlimit", "1m")
+    until(lambda: used(place.target) > 200_000 or first.process.poll() is not None, "the first to move something")
+    for protocol in ("ferryman-migrate-volume-volume", "ferryman-migrate-control", "h2", ""):
+        alpn = ["-alpn", protocol] if protocol else []
+        answer = run(
+            "openssl", "s_client", "-connect", f"127.0.0.1:{place.port}", *alpn, "-quiet", stdin=b"@RSYNCD: 31\n"
+        )
+        assert "@RSYNCD" not in answer.stdout, protocol
+    assert first.wait() == 0, first.said
+    assert serving.wait() == 0
+
+
+def test_somebody_elses_token_is_refused(place: Place) -> None:
+    _, token = place.serve()
+    real = tokens.parse(token)
+    forged = tokens.Token(real.addresses, real.fingerprint, os.urandom(32)).text()
+    thief = place.migrate(str(place.source), forged)
+    assert thief.wait() == 3
+    assert "the token is of another migration" in thief.err
+    assert not used(place.target)
+
+
+def test_a_peer_with_another_certificate(place: Place, tls: Callable[..., TlsServer]) -> None:
+    other = tls("stranger", "localhost", host="127.0.0.1")
+    token = tokens.Token((f"127.0.0.1:{other.port}",), "ab" * 32, os.urandom(32)).text()
+    running = place.migrate(str(place.source), token)
+    assert running.wait() == 3, running.said
+    assert "certificate" in running.err
+    assert f"127.0.0.1:{other.port}" in running.err
+
+
+def test_a_token_that_was_not_copied_whole(place: Place) -> None:
+    token = tokens.Token(("127.0.0.1:1",), "ab" * 32, os.urandom(32)).text()
+    running = place.migrate(str(place.source), token[:-5])
+    assert running.wait() == 2
+    assert "copy all of it" in running.err
+    assert token[20:50] not in running.err
+
+
+def test_what_a_proxy_says_is_said(place: Place) -> None:
+    squid.need()
+    with ExitStack() as end:
+        proxy = Proxy(end.enter_context(squid.folder()))
+        end.callback(proxy.close)
+        serving, token = place.serve("--address", f"localhost:{place.port}")
+        wrong = place.migrate(str(place.source), token, "--via", f"http://{USER}:wr0ng@127.0.0.1:{proxy.port}")
+        assert wrong.wait() == 3
+        assert "answered 407 Proxy Authentication Required" in wrong.err
+        assert "wr0ng" not in wrong.said
+        file = place.folder / "password"
+        file.write_text(PASSWORD + "\n")
+        right = place.migrate(
+            str(place.source), token, "--via", f"http://127.0.0.1:{proxy.port}", "--via-user", USER,
+            "--via-password-file", str(file),
+        )  # fmt: skip
+        assert right.wait() == 0, right.said
+        assert serving.wait() == 0
+        trees.assert_same(place.source, place.target)
+
+
+def test_nobody_there(place: Place) -> None:
+    token = tokens.Token((f"127.0.0.1:{free_port()}",), "ab" * 32, os.urandom(32)).text()
+    running = place.migrate(str(place.source), token, "--retries", "1")
+    assert running.wait() == 1
+    assert "the serving end cannot be reached" in running.err
+    assert "refused" in running.err
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, "rsync is not installed"),
+        ("echo 'rsync  version 3.0.9  protocol version 30'", "rsync 3.0.9; it has to be 3.1.0 or newer"),
+        ("echo hello", "does not say its version"),
+    ],
+)
+def test_an_rsync_that_will_not_do(place: Place, script: str | None, words: str) -> None:
+    folder = place.folder / "bin"
+    folder.mkdir()
+    if script is not None:
+        (folder / "rsync").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "rsync").chmod(0o755)
+    running = place.migrate(str(place.source), str(place.target), environment={"PATH": str(folder)})
+    assert running.wait() == 1
+    assert words in running.err
+
+
+def test_a_destination_that_fills(place: Place) -> None:
+    disk = place.folder / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        (place.source / "large").write_bytes(os.urandom(9_000_000))
+        running = place.migrate(str(place.source), str(disk / "target"))
+        assert running.wait() == 1, running.said
+        assert "the destination is full: No space left on device" in running.err
+        assert "again in" not in running.err, "no attempt makes room"
+        assert "--resume" in running.err
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        resumed = Migrating(running._out.parent, "resumed", "--resume")
+        assert resumed.wait() == 0, resumed.said
+        trees.assert_same(place.source, disk / "target")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["x"], [], ["--resume", "none"], ["missing", "y"], ["--to", "h:1", "--module", "m", "."]]
+)
+def test_command_lines_that_are_none(place: Place, arguments: list[str]) -> None:
+    running = place.migrate(*arguments)
+    assert running.wait() in (1, 2)
+    assert "ferryman" in running.err
