@@ -11,7 +11,7 @@ import driver
 from ferryman.config.render import as_json, render
 from ferryman.kubernetes.manifests import Reading, decoded, take
 from ferryman.policy.advice import advise, text
-from ferryman.policy.flows import Question, Side, Target
+from ferryman.policy.flows import Plane, Question, Side, Target
 from ferryman.policy.mistakes import find
 from ferryman.policy.reading import build
 from ferryman.policy.ruling import Verdict
@@ -65,7 +65,7 @@ def one(data: bytes) -> None:
     if (source := decoded("x", data, reading)) is not None:
         take(source, reading)
     world = build(reading)
-    find(world, reading.diagnostics)
+    find(world, tuple(Plane), reading.diagnostics)
     lines = source.text.split("\n") if source else []
     for finding in reading.diagnostics.found:
         assert as_json(finding)

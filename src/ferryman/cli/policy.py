@@ -82,9 +82,9 @@ def check(case: Case, as_json: bool) -> None:
 
     worlds = case.worlds()
     source, destination = worlds[Side.SOURCE], worlds[Side.DESTINATION]
-    find(source, case.source.diagnostics)
+    find(source, case.question.planes, case.source.diagnostics)
     if destination is not source:
-        find(destination, case.destination.diagnostics)
+        find(destination, case.question.planes, case.destination.diagnostics)
         find_needless(source, destination, case.source.diagnostics)
     rulings = case.rulings(worlds)
     code = worst(case, rulings)

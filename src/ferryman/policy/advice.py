@@ -245,4 +245,7 @@ def _cleaned(data: dict[str, Json], namespace: str) -> dict[str, Json]:
 
 def text(changes: Iterable[Change]) -> str:
     """Changes as YAML to apply."""
-    return "".join("---\n" + yaml.safe_dump(change.data, sort_keys=False, width=120) for change in changes)
+    return "".join(
+        f"---\n# for the {change.side.value}'s cluster\n" + yaml.safe_dump(change.data, sort_keys=False, width=120)
+        for change in changes
+    )

@@ -6,26 +6,31 @@ cluster does with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from ferryman.config.source import Diagnostics
+from ferryman.kubernetes.manifests import Manifest
 from ferryman.policy.flows import APP, OWNED_BY, OWNER, Plane
 from ferryman.policy.objects import Cni, Direction, Firewall, NetworkPolicy, Pods, World
 
 
-def find(world: World, diagnostics: Diagnostics) -> None:
-    """Report what is wrong."""
+def find(world: World, planes: Sequence[Plane], diagnostics: Diagnostics) -> None:
+    """Report what is wrong for a migration by these planes."""
     for replaced in world.replaced:
         first, second = replaced.first, replaced.second
+        if _holds(first, second):
+            continue
+        rules = second.kind != "NetworkPolicy"
         diagnostics.warning(
             second.mark("metadata", "name"),
             f"{second} replaces the one at {first.mark('metadata', 'name')}: of two objects with one name in one "
             "namespace only the later one is there",
-            "give it a name of its own",
+            "put the rules of both into one object" if rules else "give it a name of its own",
         )
     for policies in world.policies.values():
         for policy in policies:
-            _planes(policy, diagnostics)
+            _planes(policy, planes, diagnostics)
             _peers(policy, diagnostics)
             if policy.manifest.api != "networking.k8s.io/v1":
                 hint = "write networking.k8s.io/v1"
@@ -51,13 +56,24 @@ def find_needless(source: World, destination: World, diagnostics: Diagnostics) -
                 diagnostics.warning(policy.manifest.key("spec"), f"{message}: {whose}")
 
 
-def _planes(policy: NetworkPolicy, diagnostics: Diagnostics) -> None:
+def _holds(first: Manifest, second: Manifest) -> bool:
+    """Whether nothing of the first is lost if the second replaces it: it says the same, or the same and more."""
+    one, other = first.data.get("spec"), second.data.get("spec")
+    if one == other:
+        return True
+    if first.kind == "NetworkPolicy" or not isinstance(one, dict) or not isinstance(other, dict):
+        return False
+    rules, more = one.get("egress"), other.get("egress")
+    return isinstance(rules, list) and isinstance(more, list) and all(rule in more for rule in rules)
+
+
+def _planes(policy: NetworkPolicy, planes: Sequence[Plane], diagnostics: Diagnostics) -> None:
     """A policy that is meant for a migration's pods, and forgets half of them."""
     wanted = [each for each in policy.selector if each.key == APP and each.operator == "In"]
     both = {plane.value for plane in Plane}
     for each in wanted:
         chosen = both & set(each.values)
-        if len(chosen) == 1:
+        if len(chosen) == 1 and len(planes) == len(both):
             (missing,) = both - chosen
             diagnostics.warning(
                 policy.manifest.key("spec", "podSelector"),

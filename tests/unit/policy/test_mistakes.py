@@ -7,6 +7,7 @@ import pytest
 from tests.unit.policy.worlds import firewall, policy, world
 
 from ferryman.config.source import Diagnostics
+from ferryman.policy.flows import Plane
 from ferryman.policy.mistakes import find, find_needless
 from ferryman.policy.objects import Cni
 
@@ -18,9 +19,9 @@ FS = "podSelector: {matchLabels: {owner: directvolumemigration, app: directvolum
 BOTH = "podSelector: {matchExpressions: [{key: app, operator: In, values: [directvolumemigration-rsync-transfer, directvolumemigration-rsync-transfer-block]}]}"
 
 
-def said(text: str, cni: Cni | None = None) -> list[str]:
+def said(text: str, cni: Cni | None = None, planes: tuple[Plane, ...] = tuple(Plane)) -> list[str]:
     diagnostics = Diagnostics()
-    find(world(text, cni), diagnostics)
+    find(world(text, cni), planes, diagnostics)
     assert all(each.severity == "warning" and each.mark for each in diagnostics.found)
     return [f"{each.mark}: {each.message}; {each.hint}" for each in diagnostics.found]
 
@@ -28,7 +29,7 @@ def said(text: str, cni: Cni | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (policy("{}") + policy("{}"), "x.yaml:4:74: NetworkPolicy shop/p replaces the one at x.yaml:2:74"),
+        (policy("{}") + policy("{ingress: [{}]}"), "x.yaml:4:74: NetworkPolicy shop/p replaces the one at x.yaml:2:74"),
         (policy(f"{{{FS}, ingress: [{{}}]}}"), "those with app=directvolumemigration-rsync-transfer-block carry volumes, too"),
         (policy(f"{{ingress: [{{from: [{{{OWNED}}}]}}]}}"), "it is the router that connects to them"),
         ("---\n{apiVersion: extensions/v1beta1, kind: NetworkPolicy, metadata: {name: a}, spec: {}}", "extensions/v1beta1 is gone"),
@@ -49,6 +50,8 @@ def test_what_is_said(text: str, expected: str) -> None:
     "text",
     [
         policy("{}") + policy("{}", namespace="bank"),
+        policy("{}") + policy("{}"),
+        firewall(SDN, f"[{DENY}]") + firewall(SDN, f"[{ALLOW}, {DENY}]"),
         policy(f"{{{BOTH}, ingress: [{{}}]}}"),
         policy(f"{{{OWNED}, ingress: [{{from: [{{namespaceSelector: {{}}}}]}}]}}"),
         firewall(SDN, f"[{ALLOW}, {DENY}]"),
@@ -79,3 +82,7 @@ def test_policies_that_help_in_the_other_cluster_only() -> None:
         "nobody connects to the source's pods",
         "the destination's pods connect to nobody, and replies always pass",
     ]
+
+
+def test_one_plane_is_enough_where_no_other_is_meant() -> None:
+    assert said(policy(f"{{{FS}, ingress: [{{}}]}}"), planes=(Plane.FS,)) == []
