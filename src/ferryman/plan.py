@@ -348,6 +348,7 @@ class Backend:
     retries: int = 3
     redispatch: int = -1  # -1: the last retry may take another server; N: every Nth; 0: never
     connect_timeout: float | None = 5.0
+    negotiation_timeout: float | None = None  # for proxies to answer, and for TLS; None: as connect_timeout
     server_timeout: float | None = None
     server_fin_timeout: float | None = None
     tunnel_timeout: float | None = None

@@ -8,8 +8,10 @@ from __future__ import annotations
 import filecmp
 import os
 import random
+import select
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -337,3 +339,39 @@ def test_a_proxy_header_tells_of_the_client(
         while not got.endswith(b"hello"):
             got += sock.recv(100)
     assert got.startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
+
+
+@pytest.mark.parametrize("client", ["ferryman", "stunnel"])
+def test_a_proxy_may_take_longer_to_answer_than_to_be_reached(
+    client: str, start: Start, pki: Pki, echo: Callable[..., EchoServer]
+) -> None:
+    """TIMEOUTconnect is for the connection, TIMEOUTbusy for the answer."""
+    far = start("stunnel", f"{BASICS}[s]\naccept = {{port}}\nconnect = {echo().port}\ncert = {pki.folder}/server.pem\n")
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        near = start(
+            client,
+            f"{BASICS}[c]\nclient = yes\naccept = 127.0.0.1:{{port}}\nTIMEOUTconnect = 1\nprotocol = connect\n"
+            f"connect = 127.0.0.1:{slow.getsockname()[1]}\nprotocolHost = 127.0.0.1:{far.port}\n",
+        )
+
+        def answer(connection: socket.socket) -> None:
+            with suppress(OSError), connection, socket.create_connection(("127.0.0.1", far.port), PATIENCE) as onward:
+                head = b""  # stunnel sends it line by line
+                while b"\r\n\r\n" not in head and (piece := connection.recv(65536)):
+                    head += piece
+                threading.Event().wait(2.5)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                both = {connection: onward, onward: connection}
+                while ready := select.select(list(both), [], [], PATIENCE)[0]:
+                    for one in ready:
+                        if not (data := one.recv(65536)):
+                            return
+                        both[one].sendall(data)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:  # also for who only looks whether it listens
+                    threading.Thread(target=answer, args=slow.accept()[:1], daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        assert answered(near.port) == b"hello", near.log

@@ -56,6 +56,7 @@ def compile_backend(
         retries=settings.retries,
         redispatch=-int(settings.redispatch) if isinstance(settings.redispatch, bool) else settings.redispatch,
         connect_timeout=settings.connect_timeout or None,
+        negotiation_timeout=settings.negotiation_timeout or None,
         server_timeout=settings.server_timeout or None,
         server_fin_timeout=settings.server_fin_timeout or None,
         tunnel_timeout=settings.tunnel_timeout or None,

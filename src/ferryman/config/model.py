@@ -307,6 +307,8 @@ class BackendSettings(Section):
     """may a retry go to another server? true or -1: the last one; N: every Nth; false or 0: never"""
     connect_timeout: Seconds | None = 5.0
     """for a connection to a server to stand; null or 0: no limit"""
+    negotiation_timeout: Seconds | None = None
+    """for each proxy on the way to answer, and for TLS with a server; default or 0: connect_timeout"""
     server_timeout: Seconds | None = None
     """how long a server may be silent; none or 0: no limit"""
     server_fin_timeout: Seconds | None = None

@@ -37,20 +37,32 @@ class Client(Protocol):
 
 
 async def reach(
-    session: Session, hops: Chain, host: str, port: int, timeout: float | None, client: Client | None = None
+    session: Session,
+    hops: Chain,
+    host: str,
+    port: int,
+    timeout: float | None,
+    client: Client | None = None,
+    patience: float | None = None,
 ) -> int:
     """A connection to a target through proxies in a row. Raises Refusal.
 
-    `timeout`: seconds for each step. A proxy's own refusal has `Refusal.received`.
+    `timeout`: seconds for each step; `patience`: for those that come after the first connection, if that is another
+    number. A proxy's own refusal has `Refusal.received`.
     """
-    fd = await nearest(session, hops, timeout, client)
-    return await _guarded(session, hops[-1], fd, (host, port), timeout, authorization(hops[-1], client), client)
+    fd = await nearest(session, hops, timeout, client, patience)
+    goal, credentials = (host, port), authorization(hops[-1], client)
+    return await _guarded(session, hops[-1], fd, goal, patience or timeout, credentials, client)
 
 
-async def nearest(session: Session, hops: Chain, timeout: float | None, client: Client | None = None) -> int:
+async def nearest(
+    session: Session, hops: Chain, timeout: float | None, client: Client | None = None, patience: float | None = None
+) -> int:
     """A connection to the last of these proxies itself, through the others, for requests to be sent to it."""
     first = hops[0]
-    fd = await _secured(session, first, await _dial(session, first, timeout), timeout)
+    fd = await _dial(session, first, timeout)
+    timeout = patience or timeout
+    fd = await _secured(session, first, fd, timeout)
     for hop, further in pairwise(hops):
         goal = further.address.host, further.address.port
         fd = await _guarded(session, hop, fd, goal, timeout, authorization(hop, None), client)

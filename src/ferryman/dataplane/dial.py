@@ -224,7 +224,8 @@ async def _by(session: Session, backend: Backend, server: Server, port: int, hop
     """One try at one server by one way. Raises Failure."""
     if hops:
         try:
-            return await chain.reach(session, hops, server.address.host, port, backend.connect_timeout)
+            limit, patience = backend.connect_timeout, backend.negotiation_timeout
+            return await chain.reach(session, hops, server.address.host, port, limit, patience=patience)
         except Refusal as refusal:
             raise Failure(refusal.code, f"{server.name}: {refusal.reason}") from None
     targets = session.generation.targets[server.id]

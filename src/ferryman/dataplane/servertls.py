@@ -29,7 +29,7 @@ async def secure(session: Requester, backend: Backend, server: Server, fd: int) 
     loop, kept = session.worker.loop, session.generation.tls_sessions
     key = (server.id, asked, host)
     since = loop.now
-    session.deadline = since + (backend.connect_timeout or inf)
+    session.deadline = since + (backend.negotiation_timeout or backend.connect_timeout or inf)
     try:
         terms = contexts.terms_of(connect, connect.verify_name or ("" if asked else host))
         terms = terms._replace(alpn=offered(session, connect))

@@ -143,6 +143,7 @@ def _native(place: Mark, hop: dict[str, object] | None, at: Mark, route: str) ->
         "servers": [f"{route}:443"],
         "retries": 0,
         "connect_timeout": 10,
+        "negotiation_timeout": 300,
         "tunnel_timeout": 43200,
         "server_fin_timeout": 60,
         "tls": At({"verify": False, "server_name": route, "min_version": "1.2", "alpn": "none"}, place),

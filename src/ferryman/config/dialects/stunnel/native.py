@@ -195,6 +195,8 @@ class _Builder:
             backend["servers"] = [At({"address": each}, each.mark) for each in dict.fromkeys(servers)]
         backend |= self._choice(service, len(connecting) if kind != "connect" else 1)
         backend["connect_timeout"] = self._seconds(service, "timeoutconnect", _CONNECT)
+        if client:
+            backend["negotiation_timeout"] = self._seconds(service, "timeoutbusy", _BUSY)
         backend["tunnel_timeout"] = self._seconds(service, "timeoutidle", _IDLE)
         backend["server_fin_timeout"] = self._seconds(service, "timeoutclose", _CLOSE, _AT_ONCE)
         if sockets.keepalive(service, "r"):
