@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from ferryman.migrate import rsync
@@ -43,6 +43,11 @@ def of(
 
     `hop`: whom ferryman connects to, in words; `engine`: why ferryman's own end is gone, if it is.
     """
+    cause = _of(code, said, lines, hop, engine)
+    return replace(cause, text=" ".join(cause.text.split()))
+
+
+def _of(code: int, said: Sequence[str], lines: Sequence[Mapping[str, Any]], hop: str, engine: str) -> Cause:
     text = "\n".join(said)
     plain = tuple(_plain(line) for line in said if not line.startswith("rsync error:"))[:5]
     if full := _FULL.search(text):
