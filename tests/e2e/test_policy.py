@@ -212,7 +212,40 @@ def test_a_live_cluster(cluster: ApiServer, tmp_path: Path) -> None:
         "NetworkPolicy",
         "EgressNetworkPolicy",
     ]
-    assert "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies" in cluster.asked
+    for namespace in ("shop", "openshift-dns", "openshift-ingress"):
+        assert f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies" in cluster.asked
+
+
+def test_two_clusters(cluster: ApiServer, tmp_path: Path) -> None:
+    """The source's is live, and the destination's has no policies at all."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "n.yaml").write_text(yaml.safe_dump(NAMESPACE))
+    options = ("--context", "here", "-n", "shop", "--destination", str(there))
+    assert verdicts(live(cluster, "check", *options, "--json", home=tmp_path)) == {
+        "F2 fs": "DENIED",
+        "F2 block": "DENIED",
+        "F3 fs": "ALLOWED",
+        "F3 block": "ALLOWED",
+    }
+    both = live(cluster, "check", "--context", "here", "--to-context", "there", "-n", "shop", home=tmp_path)
+    assert "4 denied" in both.stdout
+    fix = live(
+        cluster,
+        "fix",
+        "--context",
+        "here",
+        "--to-context",
+        "there",
+        "-n",
+        "shop",
+        "--side",
+        "destination",
+        home=tmp_path,
+    )
+    assert fix.returncode == 0, fix.stderr
+    assert fix.stdout.startswith("---\n# for the destination's cluster\n")
+    assert len(list(yaml.safe_load_all(fix.stdout))) == 1
 
 
 def test_a_context_that_is_not_there(cluster: ApiServer, tmp_path: Path) -> None:

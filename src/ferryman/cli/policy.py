@@ -89,7 +89,7 @@ def check(case: Case, as_json: bool) -> None:
     rulings = case.rulings(worlds)
     code = worst(case, rulings)
     if as_json:
-        click.echo(json.dumps(_report(case, rulings, code), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_report(case, rulings, code), indent=2))
     else:
         show_findings(case, err=False)
         _table(rulings, case.question.proxy is not None)

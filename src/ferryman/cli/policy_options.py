@@ -139,7 +139,7 @@ _OPTIONS: Final = (
     click.argument("paths", metavar="[FILE|DIR|-]...", nargs=-1, type=click.Path(allow_dash=True)),
     click.option("--cluster", "live", is_flag=True, help="Ask the source's cluster, through kubectl."),
     click.option("--context", metavar="NAME", default="", help="kubectl's context of it; implies --cluster."),
-    click.option("--kubeconfig", metavar="FILE", default="", help="kubectl's configuration; implies --cluster."),
+    click.option("--kubeconfig", metavar="FILE", default="", help="kubectl's configuration, for both contexts."),
     click.option(
         "--destination",
         metavar="FILE|DIR|-",
@@ -233,18 +233,27 @@ def _case(
     cni: str | None,
     **about: Any,
 ) -> Case:
-    live = live or bool(context or kubeconfig)
+    from ferryman.policy.flows import ROUTER_NAMESPACE
+
+    live = live or bool(context or (kubeconfig and not paths))
     if bool(paths) == live:
         raise click.UsageError("name files, a folder or - for standard input; or --cluster, but not both")
     if destination and to_context:
         raise click.UsageError("--destination and --to-context: one of them")
     question = _question(**about)
-    source = _live(context, kubeconfig, namespaces) if live else _files(paths)
+    others = (question.dns[0], ROUTER_NAMESPACE)
+    to = (to_namespace,) if to_namespace else namespaces
+    if live:
+        one = not (destination or to_context)  # cluster, so that it is asked for the destination's namespace, too
+        asked = tuple(dict.fromkeys(namespaces + to)) if one and namespaces else namespaces
+        source = _live(context, kubeconfig, asked, others)
+    else:
+        source = _files(paths)
     there = source
     if destination:
         there = _files(destination)
     elif to_context:
-        there = _live(to_context, kubeconfig, (to_namespace,) if to_namespace else namespaces)
+        there = _live(to_context, kubeconfig, to, others)
     return Case(source, there, question, namespaces, to_namespace, cni or "")
 
 
@@ -282,11 +291,11 @@ def _files(paths: tuple[str, ...]) -> Reading:
     return read(paths, sys.stdin.buffer)
 
 
-def _live(context: str, kubeconfig: str, namespaces: tuple[str, ...]) -> Reading:
+def _live(context: str, kubeconfig: str, namespaces: tuple[str, ...], others: tuple[str, ...]) -> Reading:
     from ferryman.kubernetes.cluster import Access, Resource, read
 
     resources = [Resource(*each) for each in _RESOURCES]
-    return read(Access(context, kubeconfig), resources, namespaces)
+    return read(Access(context, kubeconfig), resources, namespaces, others)
 
 
 def show_findings(case: Case, err: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ferryman.kubernetes.manifests import Reading, decoded, take
@@ -35,23 +35,32 @@ class Access:
     kubeconfig: str = ""
 
 
-def read(access: Access, resources: Sequence[Resource], namespaces: Sequence[str]) -> Reading:
-    """All objects of these kinds; those that have a namespace only of these namespaces, if any are given."""
+def read(
+    access: Access, resources: Sequence[Resource], namespaces: Sequence[str], besides: Sequence[str] = ()
+) -> Reading:
+    """All objects of these kinds; those that have a namespace only of these namespaces, if any are given.
+
+    `besides` are namespaces to ask then as well, where it is no failure if they may not be read.
+    """
     reading = Reading()
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        reading.error(
-            None, f"there is no {' and no '.join(PROGRAMS)} here", "install one, or give the manifests as files"
-        )
+        hint = "install one, or give the manifests as files"
+        reading.error(None, f"there is no {' and no '.join(PROGRAMS)} here", hint)
         return reading
     options = [f"--context={access.context}"] if access.context else []
     options += [f"--kubeconfig={access.kubeconfig}"] if access.kubeconfig else []
+    extra = [each for each in dict.fromkeys(besides) if each not in namespaces] if namespaces else []
     for resource in resources:
-        wheres = [["--all-namespaces"]] if resource.namespaced else [[]]
-        if resource.namespaced and namespaces:
-            wheres = [[f"--namespace={namespace}"] for namespace in namespaces]
-        for where in wheres:
-            if not _get([program, "get", resource.name, *where, *options], resource, reading):
+        if not resource.namespaced:
+            asked: list[tuple[list[str], Resource]] = [([], resource)]
+        elif not namespaces:
+            asked = [(["--all-namespaces"], resource)]
+        else:
+            asked = [([f"--namespace={each}"], resource) for each in namespaces]
+            asked += [([f"--namespace={each}"], replace(resource, needed=False)) for each in extra]
+        for where, what in asked:
+            if not _get([program, "get", resource.name, *where, *options], what, reading):
                 return reading
     return reading
 
@@ -79,7 +88,8 @@ def _get(command: list[str], resource: Resource, reading: Reading) -> bool:
         return True
     forbidden = "(Forbidden)" in said
     if forbidden and not resource.needed:
-        reading.diagnostics.warning(None, f"{resource.name} may not be read, so some answers will be unsure: {said}")
+        message = f"{resource.name} may not be read: {said}"
+        reading.diagnostics.warning(None, message, "what follows from them is not known, or taken to be none")
         return True
     hint = "ask for one namespace with --namespace" if forbidden and "--all-namespaces" in command else ""
     reading.error(None, f"{' '.join(command[:3])}: {said}", hint)

@@ -143,7 +143,8 @@ def inbound(question: Question, namespace: str, to_namespace: str, destination: 
         pod = server(plane, to_namespace)
         source: End = _router(question, destination)
         if question.endpoint is Endpoint.CLUSTER_IP:
-            source = client(plane, namespace)
+            proxies = [end for end, _ in _ends(question.proxy, question.known)] if question.proxy else []
+            source = proxies[0] if proxies else client(plane, namespace)
         elif question.endpoint is Endpoint.NODE_PORT:
             source = Anybody("a node or a client that comes by its port")
         leaves = question.endpoint is Endpoint.ROUTE and isinstance(source, Pod)

@@ -42,6 +42,10 @@ KNOWN = {"p.example": frozenset({ip_address("192.0.2.9"), ip_address("192.0.2.7"
             "F2 fs: the fs client's pod in a → the fs server's pod in b TCP 6443",
             "F3 fs: the fs client's pod in a → the fs server's pod in b TCP 6443",
         ]),
+        (replace(FS, endpoint=Endpoint.CLUSTER_IP, proxy=Target("192.0.2.7", 3128)), [
+            "F2 fs: the fs client's pod in a → 192.0.2.7 TCP 3128",
+            "F3 fs: 192.0.2.7 → the fs server's pod in b TCP 6443",
+        ]),
         (replace(FS, router_on_host=True, proxy=Target("192.0.2.7", 1)), [
             "F2 fs: the fs client's pod in a → 192.0.2.7 TCP 1",
             "F3 fs: the router on the nodes' own network → the fs server's pod in b TCP 6443",
