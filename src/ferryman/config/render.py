@@ -69,7 +69,7 @@ _SECRETS: Final = (
     re.compile(r"""://[^\s/:@"']*:(\S+)@"""),  # http://user:password@host
     re.compile(r"""\bpassword["']?\s*:\s*("[^"]*"|'[^']*'|[^\s,}]+)"""),
     re.compile(r"""\blogin=[^\s:]*:(\S+)"""),  # of a cache_peer
-    re.compile(r"""(?i)\bprotocolPassword\s*=\s*(.+)"""),  # of stunnel
+    re.compile(r"""(?i)\bprotocolPas\w*\s*=\s*(.+)"""),  # of stunnel, also misspelt
     re.compile(r"""(?i)\bProxy-Authorization\s*:\s*(.+)"""),
     re.compile(r"""(?i)\bticket(?:Key|Mac)Secret\s*=\s*(.+)"""),
     re.compile(r"""\bstunnel_tcp_proxy["']?\s*:\s*(?:["']?[A-Za-z][\w+.-]*://)?(.+)@"""),  # of a MigrationController

@@ -92,7 +92,7 @@ class _Builder:
         sockets.check(service, self._diagnostics)
         accepting = service.all("accept")
         listener: dict[str, object] = {"bind": [addresses.listening(word) for word in accepting], "mode": "tcp"}
-        if client and any(addresses.on_all(word) for word in accepting):
+        if client and not _transparent(service)[1] and any(addresses.on_all(word) for word in accepting):
             word = next(word for word in accepting if addresses.on_all(word))
             message = (
                 f"whoever reaches port {word.text} of this machine, on any of its addresses, is let into the tunnel"
@@ -193,7 +193,8 @@ class _Builder:
         else:
             servers = [addresses.connecting(word) for word in connecting]
             backend["servers"] = [At({"address": each}, each.mark) for each in dict.fromkeys(servers)]
-        backend |= self._choice(service, len(connecting) if kind != "connect" else 1)
+        if not by_destination:
+            backend |= self._choice(service, len(connecting) if kind != "connect" else 1)
         backend["connect_timeout"] = self._seconds(service, "timeoutconnect", _CONNECT)
         if client:
             backend["negotiation_timeout"] = self._seconds(service, "timeoutbusy", _BUSY)

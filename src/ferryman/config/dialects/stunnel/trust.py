@@ -78,11 +78,11 @@ def of_server(options: Options, diagnostics: Diagnostics) -> dict[str, object]:
     if len(names := [*hosts, *addresses]) > 1:
         message = "one of several names is stunnel's, not supported by ferryman yet"
         raise Mistake(names[1], message, "keep one checkHost, or write verifyPeer with the servers' own certificates")
+    ca = _authorities(options)
     if not names:
         message = f"whoever has a certificate of this CA can pose as the server of [{options.name}]"
         diagnostics.warning(wanted.word.mark, message, "add checkHost with the name in the server's certificate")
     name = At(names[0].text, names[0].mark) if names else At("*", wanted.word.mark)
-    ca = _authorities(options)
     return {"verify": True, "verify_name": name, **({"ca": ca} if ca is not None else {})}
 
 
