@@ -40,14 +40,15 @@ class Migrate(Verbs):
     ferryman migrate --resume
     """,
 )
-def migrate() -> None:
+def migrate(**_: object) -> None:
     """Move volumes to another place: rsync within TLS.
 
-    `ferryman migrate SOURCE... DEST` is short for `ferryman migrate copy SOURCE... DEST`; its options are listed by
-    `ferryman migrate copy --help`. What is below SOURCE goes to DEST, and an attempt that fails is followed by others,
-    which go on where it ended.
+    `ferryman migrate SOURCE... DEST` is short for `ferryman migrate copy SOURCE... DEST`, whose options these are. What
+    is below SOURCE goes to DEST, and an attempt that fails is followed by others, which go on where it ended.
     """
 
 
 for command in (copy, serve, manifests):
     migrate.add_command(command)
+
+migrate.params.extend(parameter for parameter in copy.params if isinstance(parameter, click.Option))  # for its help

@@ -16,7 +16,12 @@ from typing import Any, Final, Protocol, TextIO
 from ferryman.migrate.diagnosis import Cause
 from ferryman.migrate.report import Standing, duration, size
 
-_STATES: Final = {"comparing": "comparing checksums", "retrying": "waiting for the next attempt", "failed": "FAILED"}
+_STATES: Final = {
+    "comparing": "comparing checksums",
+    "done": "done",
+    "retrying": "waiting for the next attempt",
+    "failed": "FAILED",
+}
 
 
 class Display(Protocol):
@@ -36,12 +41,14 @@ def choose(as_json: bool, quiet: bool) -> Display:
     if as_json:
         return Json(sys.stdout)
     if quiet:
-        return Plain(sys.stderr, every=float("inf"))
+        return Quiet(sys.stderr, every=float("inf"))
     return Terminal(sys.stderr) if sys.stderr.isatty() else Plain(sys.stderr)
 
 
 def line(standing: Standing) -> str:
     """One volume, or all together."""
+    if standing.state in ("comparing", "done"):
+        return f"{standing.name}: {_STATES[standing.state]}, {size(standing.bytes)} moved"
     head = f"{standing.name}: {standing.percent:3} %  {size(standing.bytes)}"
     if standing.total:
         head += f" of {size(standing.total)}"
@@ -104,6 +111,13 @@ class Plain:
             self.note(line(total(standings)))
 
     def end(self) -> None:
+        return
+
+
+class Quiet(Plain):
+    """Only what goes wrong."""
+
+    def changed(self, standing: Standing) -> None:
         return
 
 
