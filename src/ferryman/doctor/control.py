@@ -17,6 +17,7 @@ from typing import Final, Literal
 from ferryman.doctor.answer import Head, parse_head, shown
 from ferryman.doctor.apiserver import SPDY_PING, websocket_ping, websocket_pong
 from ferryman.doctor.certificate import fingerprint, look
+from ferryman.doctor.pairing import HELLO, RSYNC
 from ferryman.doctor.path import Control, Path
 from ferryman.doctor.report import Check, finding, fine, unknown
 from ferryman.doctor.tlsstream import TlsFault, TlsStream, client_context
@@ -122,6 +123,7 @@ def _tls(path: Path, control: Control, dialer: Dialer, places: dict[str, str]) -
     """Whose certificate is shown? Raises Unreached."""
     stream = TlsStream(client_context(), control.host)
     tunnel = _open(control, dialer)
+    tunnel.skip = HELLO if path.token else b""
     try:
         stream.handshake(tunnel, path.patience)
     except TlsFault as fault:
@@ -147,6 +149,7 @@ def _verify(path: Path, control: Control, dialer: Dialer) -> str:
     context = ssl.create_default_context(cafile=control.ca)
     stream = TlsStream(context, control.host)
     tunnel = _open(control, dialer)
+    tunnel.skip = HELLO if path.token else b""
     try:
         stream.handshake(tunnel, path.patience)
     except TlsFault as fault:
@@ -161,6 +164,7 @@ def _ask(path: Path, control: Control, dialer: Dialer, protocol: str) -> Upgrade
     stream = TlsStream(client_context(), control.host)
     try:
         tunnel = _open(control, dialer)
+        tunnel.skip, stream.skip = (HELLO, RSYNC) if path.token else (b"", b"")
         stream.handshake(tunnel, path.patience)
     except (Unreached, TlsFault):
         return Upgrade("closed")

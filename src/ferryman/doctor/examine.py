@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from ferryman.doctor import control, handshake, proxy, reach, streams
 from ferryman.doctor.handshake import Shaker
@@ -21,9 +22,10 @@ _NO_TLS = "there is no TLS"
 def examine(path: Path, tell: Tell = lambda text: None) -> Report:
     """Find out whether the path carries a migration. `tell` may be called by several threads."""
     begun = time.monotonic()
-    checks = _data_path(path, tell)
-    if path.control:
-        checks += control.examine(path, path.control)
+    with ThreadPoolExecutor(1) as pool:
+        api = pool.submit(control.examine, path, path.control) if path.control else None
+        checks = _data_path(path, tell)
+        checks += api.result() if api else []
     return Report(str(path), tuple(checks), time.monotonic() - begun)
 
 
@@ -34,26 +36,25 @@ def _data_path(path: Path, tell: Tell) -> list[Check]:
     checks = reach.examine(path, dialer, places)
     if checks[-1].state != "ok":
         return [*checks, *_rest(["connect"] if path.proxy else [], "the first hop is not reached")]
-    form = ""
+    form, took = "", 0.0
     if path.proxy:
         known = proxy.examine(path, path.proxy, dialer, places)
         checks += known.checks
-        form = known.form
+        form, took = known.form, known.took
         if not known.opens:
             return [*checks, *_rest([], "the proxy opens no tunnel")]
         checks += proxy.other_ports(path, path.proxy, dialer, form, places)
-    shaker = Shaker(path, dialer, form)
-    shaken = handshake.examine(shaker, places)
+    shaker = Shaker(path, dialer, form, took)
+    with ThreadPoolExecutor(1) as pool:  # it takes the far end a moment to see that somebody is silent
+        helped = pool.submit(streams.examine, shaker, path.token, places) if path.token else None
+        shaken = handshake.examine(shaker, places)
+        rows = helped.result() if helped else [skipped(probe, _NO_FAR_END) for probe in streams.PROBES]
     checks += shaken.checks
     if not shaken.stands:
         return [*checks, *(skipped(probe, _NO_TLS) for probe in (*streams.PROBES, "idle"))]
     if path.token and any(check.verdict and check.verdict.code == "MITM" for check in checks):
-        checks += streams.proof(shaker, path.token, places)
-    elif path.token:
-        checks += streams.examine(shaker, path.token, places)
-    else:
-        checks += [skipped(probe, _NO_FAR_END) for probe in streams.PROBES]
-    return [*checks, *streams.idle(shaker, path.token, places, tell)]
+        rows = streams.proof(shaker, path.token, places)
+    return [*checks, *rows, *streams.idle(shaker, path.token, places, tell)]
 
 
 def _rest(probes: list[str], why: str) -> list[Check]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ferryman.doctor.apiserver import answer as api_answer
-from ferryman.doctor.pairing import GREETING, LONGEST_ASK, Token, ask, asked, tell
+from ferryman.doctor.pairing import GREETING, HELLO, LONGEST_ASK, RSYNC, Token, ask, asked, tell
 from ferryman.doctor.tlsstream import TlsFault, TlsStream
 from ferryman.doctor.tunnel import Cut, Tunnel
 from ferryman.errors import StartError
@@ -29,8 +29,6 @@ from ferryman.wire.http1 import BadHead, Request, parse_request
 
 QUIET: Final = 0.25
 """Seconds after which a client that says nothing is greeted."""
-HELLO: Final = GREETING + b"hello\n"
-"""What it is greeted with; within TLS it is rsync's greeting."""
 END: Final = GREETING + b"end\n"
 """Follows what came back, once the client has ended its direction."""
 REPORT: Final = "/ferryman-doctor/"
@@ -100,14 +98,14 @@ class FarEnd:
             if cut.how != "silent":
                 raise
             tunnel.send(HELLO, _PATIENCE)
-            return "said nothing, and was greeted"
+            data = tunnel.receive(_PATIENCE)  # a client that is only slow goes on as others do
         while data and (hello := parse(data)) is Outcome.NEED_MORE and len(data) < MAX_STREAM:
             more = tunnel.receive(deadline - time.monotonic())
             if not more:
                 raise Cut("closed")
             data += more
         if not data:
-            return "left at once"
+            return "said nothing"
         if isinstance(hello, ClientHello):
             return self._tls(tunnel, peer, data, hello)
         return self._plain(tunnel, data, deadline)
@@ -158,7 +156,11 @@ class FarEnd:
         except Cut as cut:
             if cut.how != "silent":
                 raise
-            return _rsync(stream)
+            stream.write(RSYNC, _PATIENCE)
+            data = stream.read(_PATIENCE)
+        if data.startswith(b"@RSYNCD: "):
+            stream.write(b"@RSYNCD: EXIT\n", _PATIENCE)
+            return f"spoke rsync, in {stream.version}"
         if data.startswith(GREETING):
             wanted = asked(self.token.secret, data)
             if wanted is None:
@@ -194,14 +196,6 @@ def report_address(secret: bytes, nonce: str) -> str:
     """Where the report is asked for."""
     signed = ask(secret, "report", nonce).split()[-1].decode()
     return f"{REPORT}{nonce}/{signed}"
-
-
-def _rsync(stream: TlsStream) -> str:
-    """As the daemon does, to one who waits for it."""
-    stream.write(b"@RSYNCD: 31.0\n", _PATIENCE)
-    if stream.read(_PATIENCE).startswith(b"@RSYNCD: "):
-        stream.write(b"@RSYNCD: EXIT\n", _PATIENCE)
-    return f"waited for rsync's greeting, in {stream.version}"
 
 
 def _echo(receive: Callable[[float], bytes], send: Callable[[bytes, float], None]) -> Iterator[int]:

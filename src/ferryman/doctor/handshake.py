@@ -15,6 +15,7 @@ from ferryman.doctor import certificate
 from ferryman.doctor.answer import Head, shown
 from ferryman.doctor.certificate import look
 from ferryman.doctor.greeting import Greeting, greet
+from ferryman.doctor.pairing import HELLO
 from ferryman.doctor.path import Path
 from ferryman.doctor.proxy import facts, nowhere
 from ferryman.doctor.report import Check, finding, fine, skipped, unknown
@@ -48,8 +49,8 @@ class Shake:
 class Shaker:
     """Makes handshakes over the path examined."""
 
-    def __init__(self, path: Path, dialer: Dialer, form: str) -> None:
-        self.path, self.dialer, self.form = path, dialer, form
+    def __init__(self, path: Path, dialer: Dialer, form: str, took: float = 0.0) -> None:
+        self.path, self.dialer, self.form, self.took = path, dialer, form, took
 
     def shake(self, name: str = "", version: str = "") -> Shake:
         """Over the path, as the migration does it."""
@@ -67,7 +68,7 @@ class Shaker:
             tunnel = self.dialer.connect(self.path.host, self.path.port, seconds)
         except Unreached as fault:
             return Shake(unreached=fault)
-        return self._over(self._stream(), tunnel, seconds)
+        return self._over(self._stream(), tunnel)
 
     def coalesced(self) -> Shake:
         """The hello in the same segment as CONNECT."""
@@ -88,7 +89,7 @@ class Shaker:
         """A name that does not exist: the proxy's answer, the name, and the certificate that was shown (b"": none)."""
         assert self.path.proxy is not None
         try:
-            reply, name = nowhere(self.dialer, self.path.proxy, self.form)
+            reply, name = nowhere(self.dialer, self.path.proxy, self.form, self.took)
             if not reply.opened:
                 return reply, name, b""
             _, tunnel = self.dialer.ask(self.path.proxy, name, 443, self.form, seconds=ASIDE)
@@ -102,9 +103,12 @@ class Shaker:
         """A tunnel to the target; or what the proxy says. Raises Unreached."""
         path = self.path
         if path.proxy is None:
-            return self.dialer.connect(path.host, path.port)
+            straight = self.dialer.connect(path.host, path.port)
+            straight.skip = HELLO if path.token else b""
+            return straight
         reply, tunnel = self.dialer.ask(path.proxy, path.host, path.port, self.form)
         if reply.opened:
+            tunnel.skip = HELLO if path.token else b""
             return tunnel
         tunnel.close()
         return reply
@@ -114,6 +118,7 @@ class Shaker:
         return TlsStream(context, name or self.path.server_name)
 
     def _over(self, stream: TlsStream, tunnel: Tunnel, seconds: float = 0.0, sent: bool = False) -> Shake:
+        tunnel.skip = HELLO if self.path.token else b""
         try:
             stream.handshake(tunnel, seconds or self.path.patience, sent)
         except TlsFault as fault:
@@ -142,6 +147,10 @@ def examine(shaker: Shaker, places: dict[str, str]) -> Shaken:
         shake = main.result()
         greeting = greet(shake.stream, path.module, path.patience) if shake.stream else None
         _close(shake)
+        if greeting and greeting.kind == "closed":  # once is nothing: it may have been a restart
+            again = shaker.shake()
+            greeting = greet(again.stream, path.module, path.patience) if again.stream else greeting
+            _close(again)
         direct = aside.result() if aside else Shake()
         _close(direct)
         reply, name, forged = lost.result() if lost else (None, "", b"")

@@ -20,6 +20,11 @@ PREFIX: Final = "ferryman-doctor-1."
 GREETING: Final = b"FERRYMAN-DOCTOR/1 "
 """What every line of either end begins with."""
 
+HELLO: Final = GREETING + b"hello\n"
+"""What the far end says to who says nothing for a moment. A client that was only slow passes it over."""
+RSYNC: Final = b"@RSYNCD: 31.0\n"
+"""The same within TLS."""
+
 _LONGEST: Final = 2000
 _ASK: Final = re.compile(rb"FERRYMAN-DOCTOR/1 ([a-z-]{1,20}) ([0-9a-f]{32}) ([0-9a-f]{64})\n")
 LONGEST_ASK: Final = 256

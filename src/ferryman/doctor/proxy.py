@@ -17,8 +17,9 @@ from ferryman.doctor.tlsstream import TlsFault, TlsStream, client_context
 from ferryman.doctor.tunnel import Dialer, Reply, Unreached
 from ferryman.wire.authority import format_authority
 
-EARLY: Final = 1.0
-"""Seconds for a 200 to a name that does not exist. One that comes later cannot be an early one."""
+EARLY: Final = 0.4
+"""Seconds for a 200 to a name that does not exist, or five times as long as the target's 200 took, if that is more.
+One that comes later is no early one."""
 
 _KEPT: Final = ("server", "via", "proxy-status", "x-squid-error", "proxy-authenticate", "www-authenticate",
                 "retry-after", "content-type", "alt-svc")  # fmt: skip
@@ -41,6 +42,7 @@ class Proxied:
     checks: list[Check]
     opens: bool
     form: str = ""
+    took: float = 0.0  # seconds until the 200
 
 
 def examine(path: Path, proxy: ProxyUrl, dialer: Dialer, places: dict[str, str]) -> Proxied:
@@ -78,7 +80,7 @@ def examine(path: Path, proxy: ProxyUrl, dialer: Dialer, places: dict[str, str])
     if last.head and last.head.version not in ("1.0", "1.1"):
         said = f"its answer begins with {last.head.line!r}"
         checks.append(finding("connect", "STATUS_LINE_REFUSED", said, places, **facts(last)))
-    return Proxied(checks, True, form)
+    return Proxied(checks, True, form, last.seconds)
 
 
 def _with_credentials(path: Path, proxy: ProxyUrl, dialer: Dialer) -> tuple[str, Reply]:
@@ -156,7 +158,7 @@ def _by_port(path: Path, proxy: ProxyUrl, dialer: Dialer, form: str, code: str, 
     """Is it the port that is denied? 443 tells, which proxies let through if anything."""
     if path.port == 443:
         return code, said
-    other = _ask(dialer, proxy, path.host, 443, form, EARLY)
+    other = _ask(dialer, proxy, path.host, 443, form)
     if other.status and other.status not in (401, 403, 407):
         return "PORT_BLOCKED", f"{said}; on port 443 it answers {other.status}"
     return code, said
@@ -168,7 +170,7 @@ def _speaks_tls(proxy: ProxyUrl, dialer: Dialer) -> bool:
         return False
     try:
         with dialer.connect(proxy.address.host, proxy.address.port) as tunnel:
-            TlsStream(client_context(), proxy.address.host).handshake(tunnel, EARLY)
+            TlsStream(client_context(), proxy.address.host).handshake(tunnel, dialer.patience)
             return True
     except (Unreached, TlsFault):
         return False
@@ -206,10 +208,10 @@ def other_ports(path: Path, proxy: ProxyUrl, dialer: Dialer, form: str, places: 
     return checks or [skipped("ports", "ask for others with --port 6443, as NodePort and ClusterIP need them")]
 
 
-def nowhere(dialer: Dialer, proxy: ProxyUrl, form: str) -> tuple[Reply, str]:
+def nowhere(dialer: Dialer, proxy: ProxyUrl, form: str, took: float) -> tuple[Reply, str]:
     """The answer for a name that cannot exist (RFC 6761 section 6.4), and the name. Raises Unreached."""
     name = f"doctor-{secrets.token_hex(4)}.invalid"
-    return _ask(dialer, proxy, name, 443, form, EARLY), name
+    return _ask(dialer, proxy, name, 443, form, max(EARLY, 5 * took)), name
 
 
 def facts(reply: Reply) -> dict[str, str]:

@@ -16,9 +16,9 @@ from typing import Final
 
 from ferryman.doctor.answer import Head, parse_head
 from ferryman.doctor.certificate import fingerprint
-from ferryman.doctor.farend import END, HELLO, report_address
+from ferryman.doctor.farend import END, report_address
 from ferryman.doctor.handshake import Shake, Shaker
-from ferryman.doctor.pairing import Token, ask, told
+from ferryman.doctor.pairing import HELLO, RSYNC, Token, ask, told
 from ferryman.doctor.report import Check, finding, fine, skipped, unknown
 from ferryman.doctor.tlsstream import VERSIONS, TlsFault, TlsStream
 from ferryman.doctor.tunnel import Cut, Reply, Tunnel, Unreached
@@ -75,6 +75,7 @@ def _report(shaker: Shaker, token: Token, version: str) -> tuple[str, Shake, dic
     shake = shaker.shake(version=version)
     if shake.stream is None:
         return version, shake, None
+    shake.stream.skip = RSYNC
     nonce = secrets.token_hex(16)
     address = report_address(token.secret, nonce)
     request = f"GET {address} HTTP/1.1\r\nHost: {shaker.path.target}\r\n\r\n"
@@ -223,6 +224,7 @@ def _echoes(tunnel: Tunnel, token: Token, seconds: float) -> str:
 
 
 def _greets(tunnel: Tunnel, token: Token, seconds: float) -> str:
+    tunnel.skip = b""
     came = tunnel.exactly(len(HELLO), seconds)
     return "" if came == HELLO else "other bytes come than the far end sends first"
 

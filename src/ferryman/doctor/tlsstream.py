@@ -59,6 +59,7 @@ class TlsStream:
         self._tunnel: Tunnel | None = None
         self._first = b""
         self.hello = b""
+        self.skip = b""  # passed over at the start of what is read
         if not server:
             with contextlib.suppress(ssl.SSLWantReadError):
                 self._tls.do_handshake()
@@ -123,7 +124,12 @@ class TlsStream:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                return self._tls.read(65536)
+                data = self._tls.read(65536)
+                if not (self.skip and data.startswith(self.skip)):
+                    return data
+                data, self.skip = data[len(self.skip) :], b""
+                if data:
+                    return data
             except ssl.SSLWantReadError:
                 try:
                     self._more(deadline)

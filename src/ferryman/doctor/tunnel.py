@@ -43,11 +43,12 @@ class Cut(Exception):  # noqa: N818  it says what happened
 
 
 class Tunnel:
-    """A connected stream. `ahead` is what was read beyond what was asked for."""
+    """A connected stream. `ahead`: what was read beyond what was asked for; `skip`: passed over at its start."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.ahead = b""
+        self.skip = b""
 
     def __enter__(self) -> Tunnel:
         return self
@@ -69,6 +70,19 @@ class Tunnel:
 
     def receive(self, seconds: float) -> bytes:
         """Some bytes; b"" at the end. Raises Cut (reset, silent)."""
+        if not self.skip:
+            return self._some(seconds)
+        deadline = time.monotonic() + seconds
+        data, skip = self._some(seconds), self.skip
+        while data and len(data) < len(skip) and skip.startswith(data):
+            more = self._some(deadline - time.monotonic())
+            if not more:
+                break
+            data += more
+        self.skip = b""
+        return data if not data.startswith(skip) else data[len(skip) :] or self.receive(deadline - time.monotonic())
+
+    def _some(self, seconds: float) -> bytes:
         if self.ahead:
             data, self.ahead = self.ahead, b""
             return data
