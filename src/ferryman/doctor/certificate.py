@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 from ferryman.doctor.answer import shown
 
-_FINGERPRINT: Final = re.compile(r"(?:sha-?256(?: fingerprint)?[:= /]*)?((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
+_LABEL: Final = "(?:sha-?256(?: fingerprint)?[:= /]*)?"  # as openssl x509 -fingerprint writes it, and others
+_FINGERPRINT: Final = re.compile(rf"{_LABEL}((?:[0-9a-f]{{2}}:?){{31}}[0-9a-f]{{2}})", re.IGNORECASE)
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _UNTRUSTED: Final = "Not trusted by"  # Squid's authority for what it does not trust itself; older ones say Untrusted by
 
