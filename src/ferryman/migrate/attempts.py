@@ -29,6 +29,9 @@ _LOG_PATIENCE: Final = 3.0
 _PARTIALS: Final = 3
 """Attempts that may leave single files out, before that is how it ends."""
 _SAID: Final = 50
+_PACE: Final = 0.05
+"""Seconds between looks at what rsync writes; a pipe holds more than it writes meanwhile."""
+_BATCH: Final = 65536
 _DIFFERENCES: Final = 100
 _DIFFERENCE: Final = re.compile(r"(?:[<>ch.][fdLDS].{7,9}|\*[a-z]+ *) ")
 """rsync(1), --itemize-changes; everything else is numbers at the end."""
@@ -244,19 +247,26 @@ class Carrier:
 
     async def _run(self, command: Sequence[str], take: Callable[[str], None]) -> Ending:
         """rsync, to its end."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=rsync.environment(self._way.password),
-            start_new_session=True,  # Ctrl-C comes from us
-        )
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=asyncio.subprocess.PIPE,
+                env=rsync.environment(self._way.password),
+                start_new_session=True,  # Ctrl-C comes from us
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
         self._way.running.add(process)
         if self._way.stopping.is_set():
             process.terminate()
         ending = Ending(0, [], progress.Stats())
-        assert process.stdout is not None
         assert process.stderr is not None
 
         def line_came(line: str) -> None:
@@ -268,9 +278,10 @@ class Carrier:
             del ending.said[:-_SAID]
 
         try:
-            await asyncio.gather(_lines(process.stdout, line_came), _lines(process.stderr, complained))
+            await asyncio.gather(_paced(reading, line_came), _lines(process.stderr, complained))
             ending.code = await process.wait()
         finally:
+            os.close(reading)
             self._way.running.discard(process)
             if process.returncode is None:
                 process.kill()
@@ -296,6 +307,24 @@ class Carrier:
         standing.files = standing.files_done = stats.files
         standing.total = stats.size
         standing.deleted += stats.deleted
+
+
+async def _paced(fd: int, take: Callable[[str], None]) -> None:
+    """rsync writes a line of progress for every file: to wake up for each would cost as much as moving a small one."""
+    cut = progress.Lines()
+    while True:
+        try:
+            data = os.read(fd, _BATCH)
+        except BlockingIOError:
+            await asyncio.sleep(_PACE)
+            continue
+        if not data:
+            break
+        for line in cut.feed(data):
+            take(line)
+        await asyncio.sleep(0 if len(data) == _BATCH else _PACE)
+    for line in cut.end():
+        take(line)
 
 
 async def _lines(stream: asyncio.StreamReader, take: Callable[[str], None]) -> None:
