@@ -78,7 +78,7 @@ def policies(
 ) -> list[Data]:
     """Some NetworkPolicies, each of another name."""
     found = []
-    for number in range(draw(st.integers(0, 5))):
+    for number in range(draw(st.integers(1, 4))):
         spec = draw(
             st.fixed_dictionaries(
                 {},
