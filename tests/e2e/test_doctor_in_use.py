@@ -100,7 +100,7 @@ def test_a_finding_as_people_read_it() -> None:
     assert called.exit_code == 1
     lines = called.output.splitlines()
     assert lines[0] == f"dvm.test:443 through http://127.0.0.1:{port}:"
-    assert "  error     connect      CREDENTIALS_NEEDED: it wants credentials (Basic) and none were given" in lines
+    assert "  error     connect       CREDENTIALS_NEEDED: it wants credentials (Basic) and none were given" in lines
     assert any("At fault: credentials." in line for line in lines)
     assert lines[-1].startswith("1 error: it will not carry a migration")
 

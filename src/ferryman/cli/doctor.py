@@ -128,7 +128,7 @@ def examine(target: str | None, as_json: bool, **options: Any) -> None:
 def _show(check: Check) -> None:
     mark = click.style(f"{_WORDS.get(check.mark, check.mark):{_WIDTH}}", fg=_COLOURS.get(check.mark))
     code = f"{check.verdict.code}: " if check.verdict else ""
-    click.echo(f"  {mark} {check.probe:12} {code}{check.said}")
+    click.echo(f"  {mark} {check.probe:13} {code}{check.said}")
     if check.state not in ("found", "unknown"):
         return
     for name, value in check.evidence.items():
