@@ -129,3 +129,10 @@ def test_what_the_server_adds_to_objects_is_left_out() -> None:
 def test_what_is_said_in_words(text: str, question: Question, said: str) -> None:
     given = advice(world(text, Cni.SDN), question)
     assert any(said in words for words in given.words), given.words
+
+
+def test_servers_are_not_isolated_with_clients() -> None:
+    """A policy isolates clients' pods alone: the new one leaves servers' alone, too."""
+    spec = "{podSelector: {matchExpressions: [{key: purpose, operator: DoesNotExist}]}, policyTypes: [Egress]}"
+    (new,) = objects(advice(world(policy(spec))))
+    assert {"key": "purpose", "operator": "DoesNotExist"} in new["spec"]["podSelector"]["matchExpressions"]
