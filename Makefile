@@ -5,7 +5,8 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (
 BIN := .venv/bin
 READY := .venv/.ready
 EXTENSION := $(wildcard src/ferryman/dataplane/_fdio.c)
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# a worker more than CPUs: much of the end-to-end tests is waiting
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile
 CHECKED := src tests bench examples scripts
 
 .DEFAULT_GOAL := help
