@@ -41,10 +41,10 @@ class _Doctor(Verbs):
     ferryman doctor --far-end ferryman-doctor-1.eyJm...
     """,
 )
-def doctor() -> None:
-    """Find out whether a path carries a migration, and where it breaks.
+def doctor(**_: object) -> None:
+    """Find out whether, and where, a path breaks.
 
-    `ferryman doctor TARGET` is short for `ferryman doctor path TARGET`.
+    `ferryman doctor TARGET` is short for `ferryman doctor path TARGET`, whose options these are.
     """
 
 
@@ -202,3 +202,4 @@ def serve(listen: str, public: str | None) -> None:
 
 doctor.add_command(examine)
 doctor.add_command(serve)
+doctor.params.extend(each for each in examine.params if isinstance(each, click.Option))  # for its help
