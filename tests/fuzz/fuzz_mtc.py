@@ -50,7 +50,8 @@ def one(data: bytes) -> None:
         assert 1 <= mark.line <= len(lines)
         assert 1 <= mark.column <= len(lines[mark.line - 1]) + 1
     for secret in re.findall(r"^  stunnel_tcp_proxy: http://[a-z]+:(sesame[a-z-]*)@[a-z0-9.:]+$", text, re.MULTILINE):
-        assert not any(secret in render(finding, [source]) for finding in diagnostics.found)
+        if text.count(secret) == 1:  # or it may stand where nobody can know that it is one
+            assert not any(secret in render(finding, [source]) for finding in diagnostics.found)
 
 
 if __name__ == "__main__":
