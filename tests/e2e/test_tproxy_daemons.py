@@ -282,6 +282,21 @@ def test_a_remote_that_is_down_is_told_by_a_reset(place: Place) -> None:
     assert (line["how"], line["reason"]) == ("rst", f"127.0.0.1:{server.port}: Connection refused")
 
 
+def test_a_remote_that_does_not_answer_is_given_up(place: Place) -> None:
+    """OpenNebula's own daemon waits for as long as the kernel does."""
+    server = place.echo()
+    chain = f"type filter hook input priority 0; tcp dport {server.port} drop;"
+    place.host.run("nft", "-f", "-", text=f"table inet silent {{ chain in {{ {chain} }}; }}")
+    try:
+        place.up(services((5030, "127.0.0.1", server.port, "vnet0")))
+        before = len(place.lines("br0"))
+        assert refused(place.guests[0], 5030)
+        (line,) = until(lambda: place.lines("br0")[before:], "its line")
+        assert line["reason"] == f"127.0.0.1:{server.port}: no answer within 5 s"
+    finally:
+        place.host.run("nft", "delete", "table", "inet", "silent")
+
+
 def test_a_thousand_guests_of_a_dead_remote(alone: Place) -> None:
     """Afterwards all is as before: OpenNebula's own daemon has a dead port for ever once descriptors have run out."""
     server = alone.echo()
