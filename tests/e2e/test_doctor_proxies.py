@@ -219,6 +219,18 @@ def test_a_proxy_that_says_200_to_everything() -> None:
     assert found.found("TLS_CUT")["at_fault"] == "unclear"
 
 
+def test_one_late_answer_does_not_clear_it() -> None:
+    late = iter([True])
+
+    def early(sock: socket.socket, head: str) -> None:
+        if ".invalid:" not in head or not next(late, False):
+            sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        sock.recv(1)
+
+    with odd(early) as port:
+        assert "EARLY_200" in through(port, free_port()).codes
+
+
 def test_a_port_that_is_asked_for_besides(target: Peer) -> None:
     def refuse(head: str) -> str:
         return refusals("403 Tunnel Forbidden") if ":30443" in head else ""
