@@ -1,6 +1,8 @@
 """Does rsync speak within TLS? What is said there also tells who is at the other end, whatever the certificate says.
 
-rsync's daemon greets first; where nobody does we greet, which makes those speak who take it for HTTP.
+rsync's daemon greets first; where nobody does we greet, which makes those speak who take it for HTTP. What is sent then
+is a whole head to them, and to a daemon that was only slow a greeting and an empty name, which asks for the list. Not a
+byte more: a daemon that closes while something is unread resets the connection, and what it said is lost on its way.
 Source: rsync(1) and rsyncd.conf(5); the lines are those of protocol 31.
 """
 
@@ -23,42 +25,53 @@ _LIST: Final = "#list"
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """`kind`: who speaks. `line` is the first thing said, `after` what came on asking for the module."""
+    """`kind`: who speaks. `line` is the first thing said, `after` what came on asking for the module.
+
+    `late`: a daemon greeted when it was not waited for any longer, and was not asked for the module.
+    """
 
     kind: Literal["rsync", "error", "http", "other", "silent", "closed", "alert"]
     line: str = ""
     after: str = ""
     head: Head | None = None
+    late: bool = False
 
 
-def greet(stream: TlsStream, module: str, patience: float) -> Greeting:
-    """Listen, speak, and ask for the module ("": the list of them)."""
+def greet(stream: TlsStream, module: str, patience: float, listen: float = FIRST) -> Greeting:
+    """Listen so long, speak, and ask for the module ("": the list of them)."""
     try:
-        first = _receive(stream, min(FIRST, patience))
+        first = _receive(stream, min(listen, patience))
         if not first:
-            stream.write(_OURS + f"{module or _LIST}\n\r\n\r\n".encode(), patience)
+            stream.write(_OURS + b"\r\n", patience)
             first = _receive(stream, patience)
-            if not first:
-                return Greeting("silent")
-            return _judge(first, stream, patience)
+            return _judge(first, stream, patience) if first else Greeting("silent")
         if not first.startswith(_MARK):
             return _judge(first, stream, patience)
-        stream.write(_OURS + f"{module or _LIST}\n".encode(), patience)
-        after = _receive(stream, patience, lines=2)
     except TlsFault as fault:
         return Greeting("alert", fault.text or fault.how)
     except Cut as cut:
         return Greeting("closed", cut.how)
-    line, said = _lines(first)[0], [*_lines(first)[1:], *_lines(after)]
+    line, said = _lines(first)[0], [*_lines(first)[1:], *_asked(stream, module, patience)]
     if wrong := next((each for each in said if each.startswith("@ERROR")), ""):
         return Greeting("error", line, wrong)
     return Greeting("rsync", line, "; ".join(said[:3]))
 
 
+def _asked(stream: TlsStream, module: str, patience: float) -> list[str]:
+    """What a daemon that has greeted says to a module's name. However it ends, it was a daemon."""
+    try:
+        stream.write(_OURS + f"{module or _LIST}\n".encode(), patience)
+        return _lines(_receive(stream, patience, lines=2))
+    except TlsFault as fault:
+        return [f"TLS ends: {fault}"]
+    except Cut as cut:
+        return [f"the connection is {cut.how}"]
+
+
 def _judge(data: bytes, stream: TlsStream, patience: float) -> Greeting:
     line = _lines(data)[0]
     if data.startswith(_MARK):
-        return Greeting("rsync", line)
+        return Greeting("rsync", line, late=True)
     if data.startswith(b"@ERROR"):
         return Greeting("error", line, line)
     if data.startswith(b"HTTP/") or b"<html" in data.lower():

@@ -147,9 +147,9 @@ def examine(shaker: Shaker, places: dict[str, str]) -> Shaken:
         shake = main.result()
         greeting = greet(shake.stream, path.module, path.patience) if shake.stream else None
         _close(shake)
-        if greeting and greeting.kind == "closed":  # once is nothing: it may have been a restart
+        if greeting and greeting.late and path.module:  # which it was not asked for
             again = shaker.shake()
-            greeting = greet(again.stream, path.module, path.patience) if again.stream else greeting
+            greeting = greet(again.stream, path.module, path.patience, path.patience) if again.stream else greeting
             _close(again)
         direct = aside.result() if aside else Shake()
         _close(direct)

@@ -64,7 +64,7 @@ def examine(path: Path, proxy: ProxyUrl, dialer: Dialer, places: dict[str, str])
         checks.append(finding("connect", "OPEN_PROXY", "200 without credentials", places, **facts(first)))
     code, said = judge(last, proxy, bool(form))
     if code in ("DEST_BLOCKED", "CONNECT_REFUSED"):
-        code, said = _by_port(path, proxy, dialer, form, code, said)
+        code, said = _by_port(path, proxy, dialer, form, code, said, last.status)
     if code in ("CLOSED_WITHOUT_ANSWER", "NOT_A_PROXY", "NO_ANSWER") and _speaks_tls(proxy, dialer):
         code, said = "PROXY_WANTS_TLS", f"{said}, and in TLS it answers"
     if code == "UPSTREAM_FAILED" and not _resolves(dialer, path):
@@ -154,12 +154,14 @@ def _upstream(head: Head) -> tuple[str, str]:
     return code, f"{head.line}{f' ({detail})' if detail else ''}"
 
 
-def _by_port(path: Path, proxy: ProxyUrl, dialer: Dialer, form: str, code: str, said: str) -> tuple[str, str]:
+def _by_port(
+    path: Path, proxy: ProxyUrl, dialer: Dialer, form: str, code: str, said: str, status: int
+) -> tuple[str, str]:
     """Is it the port that is denied? 443 tells, which proxies let through if anything."""
     if path.port == 443:
         return code, said
     other = _ask(dialer, proxy, path.host, 443, form)
-    if other.status and other.status not in (401, 403, 407):
+    if other.status != status and other.status // 100 in (2, 5):  # let through, whether somebody is there or not
         return "PORT_BLOCKED", f"{said}; on port 443 it answers {other.status}"
     return code, said
 
