@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "kubernetes": {"errors", "config"},
     "policy": {"errors", "config", "kubernetes"},
     "doctor": {"errors", "config", "wire"},
-    "migrate": {"errors", "config", "plan", "controlplane", "kubernetes"},
+    "migrate": {"errors", "config", "plan", "rules", "controlplane", "kubernetes"},
     "cli": {
         *("errors", "plan", "rules", "wire", "dataplane", "controlplane", "config", "transparent", "opennebula"),
         *("kubernetes", "policy", "doctor", "migrate"),

@@ -145,7 +145,7 @@ def _run(remembered: Memory, token_file: str | None) -> int:
 
 def _write(path: str, token: str) -> None:
     from ferryman.migrate import MigrationError
-    from ferryman.migrate.engine import private
+    from ferryman.migrate.memory import private
 
     try:
         with open(path, "w", encoding="ascii", opener=private) as file:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ferryman.controlplane.runtime import Session
     from ferryman.controlplane.snapshot import Snapshot
+    from ferryman.controlplane.web import WebServer
 
 TIMEOUT: Final = 60.0  # seconds the client waits for an answer; a reload may have to read large files
 
@@ -59,6 +60,15 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
         for server in backend["servers"]:
             del server["state"]["server"]
     return told
+
+
+async def serve(controlled: Controlled, sock: socket.socket) -> WebServer:
+    """Answer on a listening socket, until the server that is returned is stopped."""
+    from ferryman.controlplane.web import WebServer
+
+    server = WebServer(control_app(controlled))
+    await server.start([sock])
+    return server
 
 
 def control_app(controlled: Controlled) -> Starlette:

@@ -1,4 +1,4 @@
-"""Which user ferryman becomes, and what it keeps of root's powers.
+"""Which user ferryman becomes, what it keeps of root's powers, and the file that says which process it is.
 
 Used by the supervisor, once, after everything that needs root is open. The supervisor keeps two capabilities: binding
 low ports (a reload may add one) and chroot (for workers it starts later); workers keep none. Where addresses of other
@@ -7,10 +7,11 @@ machines are used, those who use them keep the one capability for that.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ferryman.dataplane import privileges
@@ -89,3 +90,21 @@ def _group(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise StartError(f"group {name} does not exist here; create it, or --set global.group=NAME") from None
+
+
+@contextlib.contextmanager
+def pidfile(path: str) -> Iterator[None]:
+    """Our process number in a file, emptied at the end (its folder may be out of reach by then). Raises StartError."""
+    try:
+        file = open(path, "w")  # noqa: SIM115 - kept open to be emptied after root was dropped
+    except OSError as error:
+        raise StartError(f"pidfile {path}: {error.strerror}; --set global.pidfile=PATH names another") from None
+    with file:
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            file.truncate(0)

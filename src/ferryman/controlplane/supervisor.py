@@ -14,9 +14,9 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import ferryman
 from ferryman.controlplane import control, expiry, identity, sockets, systemd, totals
@@ -26,7 +26,6 @@ from ferryman.controlplane.fleet import Fleet
 from ferryman.controlplane.generations import Generations
 from ferryman.controlplane.health import Health
 from ferryman.controlplane.logs import Journal, LogFiles
-from ferryman.controlplane.pages import pages_app
 from ferryman.controlplane.rates import Rates
 from ferryman.controlplane.resolver import Resolver
 from ferryman.controlplane.runtime import RuntimeServer, Session
@@ -35,11 +34,13 @@ from ferryman.controlplane.snapshot import Snapshot, Table, take
 from ferryman.controlplane.sockets import Sockets
 from ferryman.controlplane.tickets import Tickets
 from ferryman.controlplane.watched import Watched
-from ferryman.controlplane.web import WebServer
 from ferryman.dataplane import contexts, privileges
 from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
+
+if TYPE_CHECKING:  # what speaks HTTP is imported where it is needed, as it takes its time
+    from ferryman.controlplane.web import WebServer
 
 Loader = Callable[[bool], "LoadResult"]
 """True: the same texts again, only the files that they name are read anew."""
@@ -64,16 +65,18 @@ class LoadResult:
 @dataclass(frozen=True, slots=True)
 class Options:
     """How it was called. `control`: path of the control socket ("": the plan's, or the default). For those who run it
-    as a part of something: `elsewhere` listens in other namespaces, the capabilities in `keep` are not given up,
-    `beside` goes on as long as it runs, `tables` are on its pages."""
+    as a part of something: there is no control socket (None), `elsewhere` listens in other namespaces, the
+    capabilities in `keep` are not given up, `beside` goes on as long as it runs, `tables` are on its pages, signals
+    are heard by others."""
 
-    control: str = ""
+    control: str | None = ""
     foreground: bool = True
     ready: Callable[[], None] | None = None
     elsewhere: sockets.Elsewhere | None = None
     keep: tuple[int, ...] = ()
     beside: Callable[[Supervisor], Coroutine[None, None, None]] | None = None
     tables: Callable[[Supervisor], Coroutine[None, None, Sequence[Table]]] | None = None
+    signals: bool = True
 
 
 def run(plan: Plan, loader: Loader, options: Options) -> int:
@@ -108,6 +111,7 @@ class Supervisor:
         self._warnings = expiry.Warnings()
         self._watched = Watched()
         self._servers: list[WebServer] = []  # the present plan's pages
+        self._control: WebServer | None = None
         self._identity = identity.Identity()
         self._keep: tuple[int, ...] = ()  # what workers keep of root's powers
         self._end = asyncio.Event()
@@ -120,7 +124,7 @@ class Supervisor:
         """Start, run, stop."""
         _raise_descriptor_limit()
         with contextlib.ExitStack() as cleanup:
-            control_server = await self._start(cleanup)
+            await self._start(cleanup)
             tasks = [asyncio.create_task(self._tick())]
             if self._options.beside is not None:
                 tasks.append(asyncio.create_task(self._beside(self._options.beside)))
@@ -129,25 +133,24 @@ class Supervisor:
             finally:
                 for task in tasks:
                     task.cancel()
-                await self._stop(control_server)
+                await self._stop()
         return 0
 
-    async def _start(self, cleanup: contextlib.ExitStack) -> WebServer:
+    async def _start(self, cleanup: contextlib.ExitStack) -> None:
         settings = self.plan.settings
         prepared = self._answers.prepare(self.plan)
         fresh = self.sockets.prepare(self.plan)
         cleanup.callback(self.sockets.close)
         self._logs.follow(self.plan.log_targets)
-        control_path = self._options.control or settings.control or control.default_path()
-        control_socket = cleanup.enter_context(sockets.private(control_path))
+        control_socket, *own = self._control_socket(cleanup)
         await self._serve_runtime()
         if settings.pidfile:
-            cleanup.enter_context(_pidfile(settings.pidfile))
+            cleanup.enter_context(identity.pidfile(settings.pidfile))
         self._identity = identity.resolve(settings)
         foreign = privileges.foreign_addresses()
         self._keep = foreign if self.plan.transparent_out else ()
         keep = foreign if self._keep or self.plan.transparent_in else ()
-        self._identity.assume(control_path, keep=(*keep, *self._options.keep))
+        self._identity.assume(*own, keep=(*keep, *self._options.keep))
         self._adopt(self.plan)
         self._answers.follow(self.plan, prepared)
         self.sockets.adopt(self.plan, fresh)
@@ -157,14 +160,21 @@ class Supervisor:
         await self.fleet.confirmed()
         await self._serve_pages()
         self._health.start()
-        control_server = WebServer(control.control_app(self))
-        await control_server.start([control_socket])
-        self._hear_signals()
+        if control_socket is not None:
+            self._control = await control.serve(self, control_socket)
+        if self._options.signals:
+            self._hear_signals()
         systemd.notify("READY=1", f"MAINPID={os.getpid()}", f"STATUS={len(self.plan.listeners)} listeners")
         self._journal.notice(f"ferryman {self.version} is ready (pid {self.pid}, {settings.workers} workers)")
         if self._options.ready is not None:
             self._options.ready()
-        return control_server
+
+    def _control_socket(self, cleanup: contextlib.ExitStack) -> tuple[socket.socket | None, *tuple[str, ...]]:
+        """And its path, if there is one."""
+        if self._options.control is None:
+            return (None,)
+        path = self._options.control or self.plan.settings.control or control.default_path()
+        return cleanup.enter_context(sockets.private(path)), path
 
     async def _beside(self, run: Callable[[Supervisor], Coroutine[None, None, None]]) -> None:
         try:
@@ -190,14 +200,15 @@ class Supervisor:
             elif not drained.result():
                 self._journal.warning(f"not all connections ended within {limit:g} s; the rest is cut")
 
-    async def _stop(self, control_server: WebServer) -> None:
+    async def _stop(self) -> None:
         self.stopping = True
         self._health.stop()
         self._resolver.stop()
         self._answers.stop()
         await self.fleet.stop()
-        for server in [*self._servers, control_server]:
-            await server.stop()
+        for server in [*self._servers, self._control]:
+            if server is not None:
+                await server.stop()
         self._journal.notice("ferryman has stopped")
         self._journal.close()
         self._logs.close()
@@ -333,6 +344,9 @@ class Supervisor:
         for listener in self.plan.listeners:
             if listener.pages is None:
                 continue
+            from ferryman.controlplane.pages import pages_app
+            from ferryman.controlplane.web import WebServer
+
             server = WebServer(pages_app(listener.pages, self))
             await server.start([self.sockets.open[key] for key, _ in sockets.addresses(listener)])
             self._servers.append(server)
@@ -475,21 +489,3 @@ def _raise_descriptor_limit() -> None:
     """Two descriptors per connection, more for pipes: take what the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextlib.contextmanager
-def _pidfile(path: str) -> Iterator[None]:
-    """Our process number in a file, emptied at the end (its folder may be out of reach by then). Raises StartError."""
-    try:
-        file = open(path, "w")  # noqa: SIM115 - kept open to be emptied after root was dropped
-    except OSError as error:
-        raise StartError(f"pidfile {path}: {error.strerror}; --set global.pidfile=PATH names another") from None
-    with file:
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            file.truncate(0)

@@ -214,10 +214,8 @@ class Carrier:
     ) -> Cause | None:
         """One attempt; None: it did what it should."""
         way, listener = self._way, ends.listener_name(self._volume.name)
-        try:
-            await way.engine.ensure()
-        except MigrationError as error:
-            return Cause(str(error), "failed")
+        if way.engine.fault:
+            return Cause(way.engine.fault, "failed")
         way.journal.clear(listener)
         heard = way.engine.heard_so_far
         ending = await self._run(command, take)
@@ -228,8 +226,8 @@ class Carrier:
         if ending.code in (rsync.VANISHED, rsync.PARTIAL):
             return self._partial(ending, ended)
         lines = await way.journal.of(listener) if ending.code in rsync.NETWORK else []
-        gone = "" if way.engine.running else way.engine.last_words() or "without a word"
-        if not gone and not lines:  # what ended the worker also ended its log
+        gone = ""
+        if not lines:  # what ended the worker also ended its log
             gone = next((line for line in way.engine.messages_since(heard) if " killed by " in line), "")
         return diagnosis.of(ending.code, ending.said, lines, way.hop, gone)
 

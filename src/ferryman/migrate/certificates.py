@@ -10,7 +10,13 @@ import hashlib
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from ferryman.migrate import MigrationError
+
+if TYPE_CHECKING:
+    from ferryman.config.source import Report
+    from ferryman.plan import Certificate
 
 _VALID: Final = timedelta(days=366)
 
@@ -72,3 +78,38 @@ def is_single(pem: str) -> bool:
     except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
         return False
     return not constraints.ca
+
+
+# of others
+
+
+def read(file: str, key: str = "") -> Certificate:
+    """A certificate with its key, from files. Raises MigrationError."""
+    from ferryman.config.certificates import Named, read_certificates_of
+
+    report = _report()
+    found = read_certificates_of(Named(file, (), key), report)
+    _demand(report)
+    return found[0]
+
+
+def read_authorities(file: str) -> str:
+    """The certificates in a PEM file that verify others. Raises MigrationError."""
+    from ferryman.config.files import read_certificates
+
+    report = _report()
+    found = read_certificates(file, (), report)
+    _demand(report)
+    return found
+
+
+def _report() -> Report:
+    from ferryman.config.source import Diagnostics, Document, Report
+
+    return Report(Document("", {}), Diagnostics())
+
+
+def _demand(report: Report) -> None:
+    found = [one for one in report.diagnostics.found if one.severity == "error"]
+    if found:
+        raise MigrationError("; ".join(f"{one.message}, {one.hint}" if one.hint else one.message for one in found))

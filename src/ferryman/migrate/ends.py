@@ -1,4 +1,4 @@
-"""The native configurations of a migration's two ends. Data in, data out; written down and run by migrate.engine.
+"""The plans of a migration's two ends. Data in, data out; migrate.engine carries them out.
 
 client end   a listener on loopback for each volume -> [proxy] -> TLS, the server known by its fingerprint
 server end   TLS 1.3; the protocol a client names (ALPN) says which volume it wants, whose daemon has a Unix socket of
@@ -6,53 +6,89 @@ server end   TLS 1.3; the protocol a client names (ALPN) says which volume it wa
 
 rsync cannot speak to a Unix socket as a client, so that end listens on loopback. What else runs on that machine may
 connect there, but does not know the password that the daemon asks for.
+
+Plans are made here and not by config.compile, from a native configuration: what is needed is known, no key has to be
+written to a file, and a migration of small files would take half as long again to start.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Final
+
+from ferryman.config.proxy_url import parse_proxy_url
+from ferryman.config.values import parse_connect_address
+from ferryman.migrate.certificates import Identity
+from ferryman.plan import (
+    AccessLog,
+    Address,
+    Backend,
+    Certificate,
+    Hop,
+    Listener,
+    LogTarget,
+    Plan,
+    Server,
+    Settings,
+    Through,
+    TlsAccept,
+    TlsCase,
+    TlsConnect,
+    TlsLimits,
+)
+from ferryman.rules.condition import Condition, Not, Test
+from ferryman.rules.decision import Action, Route, Rule
+from ferryman.rules.expression import Call, Expression
+from ferryman.rules.match import Matcher
 
 CLAIM: Final = "ferryman-migrate-claim"
 CONTROL: Final = "ferryman-migrate-control"
 _VOLUME: Final = "ferryman-migrate-volume-"
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for each step on the way, as stunnel has it."""
+HELLO_TIMEOUT: Final = 10.0
+"""Seconds that a client may take to say which volume it wants."""
 _SUITES: Final = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 """The cheapest first: a volume is many bytes."""
+OURS: Final = TlsLimits(min_version="1.3", ciphersuites=_SUITES)
+_WHERE: Final = "ferryman migrate"
+_LINE: Final = 8192  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """A proxy on the way: http:// or https://, credentials in the URL or beside it."""
+    """A proxy on the way: http:// or https://, credentials in the URL or beside it. `ca`: a file."""
 
     url: str = field(repr=False)
     user: str = ""
     password: str = field(default="", repr=False)
     ca: str = ""
 
-    def settings(self) -> dict[str, Any]:
-        found = {"url": self.url, "user": self.user, "password": self.password, "ca": self.ca}
-        return {key: value for key, value in found.items() if value}
-
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The server as the client end knows it. Neither `fingerprint` nor `ca`: it is not verified at all.
+    """The server as the client end knows it. Neither `fingerprint` nor `ca` (PEM): it is not verified at all.
 
-    `ours`: it is ferryman's, so TLS 1.3 it is and ALPN says what for. `certificate`: file with ours and its key.
+    `ours`: it is ferryman's, so TLS 1.3 it is and ALPN says what for. `certificate`: what it is shown.
     """
 
     addresses: tuple[str, ...]
     fingerprint: str = ""
     ca: str = ""
-    certificate: str = ""
-    key: str = ""
+    certificate: Certificate | None = None
     name: str = ""
     ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Listeners and backends whose ids are not given yet."""
+
+    listeners: tuple[Listener, ...]
+    backends: tuple[Backend, ...]
 
 
 def protocol(volume: str) -> str:
@@ -70,109 +106,123 @@ def served_name(port: int) -> str:
     return f"served.{port}"
 
 
-def client_end(peer: Peer, via: Via | None, doors: Mapping[str, str], services: Mapping[str, str]) -> dict[str, Any]:
+def shown(identity: Identity) -> Certificate:
+    """An identity as plans have it."""
+    return Certificate(_WHERE, identity.certificate, identity.key, (), inf)
+
+
+def hop(via: Via, ca: str) -> Hop:
+    """`ca`: PEM of what verifies an https:// proxy; "": the system's. Raises ValueError for a bad URL."""
+    url = parse_proxy_url(via.url)
+    return Hop(url.scheme, url.address, via.user or url.user, via.password or url.password, ca=ca)
+
+
+def client_end(peer: Peer, proxy: Hop | None, doors: Mapping[str, tuple[str, int]], services: Mapping[str, str]) -> End:
     """`doors`: where each volume's rsync connects to; `services`: Unix sockets to CLAIM and CONTROL."""
-    listeners, backends = dict[str, Any](), dict[str, Any]()
-    ways = [(listener_name(volume), door, protocol(volume)) for volume, door in doors.items()]
-    ways += [(service, f"unix@{path}", service) for service, path in services.items()]
-    for name, bind, alpn in ways:
-        listeners[name] = {"bind": bind, "keepalive": True, "to": name}
-        backends[name] = {
-            "servers": list(peer.addresses),
-            "balance": "first",
-            "retries": len(peer.addresses) - 1,
-            "redispatch": True,
-            "connect_timeout": CONNECT_TIMEOUT,
-            "keepalive": True,
-            "tls": _tls(peer, alpn),
-            **({"via": via.settings()} if via is not None else {}),
-        }
-    return {"listeners": listeners, "backends": backends}
+    ways = [(listener_name(name), _address(*door), protocol(name)) for name, door in doors.items()]
+    ways += [(name, Address("unix", path), name) for name, path in services.items()]
+    listeners = [_listener(name, bind, default_backend=name) for name, bind, _ in ways]
+    backends = [
+        Backend(
+            id=0,
+            name=name,
+            servers=tuple(
+                Server(0, one, name, parse_connect_address(one), tls=_tls(peer, alpn)) for one in peer.addresses
+            ),
+            algorithm="first",
+            retries=len(peer.addresses) - 1,
+            connect_timeout=CONNECT_TIMEOUT,
+            queue_timeout=CONNECT_TIMEOUT,
+            keepalive=True,
+            via=Through(((proxy,),)) if proxy is not None else None,
+        )
+        for name, _, alpn in ways
+    ]
+    return End(tuple(listeners), tuple(backends))
 
 
-def _tls(peer: Peer, alpn: str) -> dict[str, Any]:
-    settings: dict[str, Any] = {"verify": bool(peer.fingerprint or peer.ca), "resume": False}
-    if peer.ours:
-        settings |= {"min_version": "1.3", "ciphersuites": _SUITES, "alpn": [alpn]}
-    else:
-        settings["alpn"] = "none"
-    if peer.fingerprint:
-        settings["fingerprints"] = [peer.fingerprint]
-    elif peer.ca:
-        settings["ca"] = peer.ca
-    if peer.name:
-        settings["server_name"] = peer.name
-    if peer.certificate and alpn != CLAIM:  # who claims is not known as yet
-        settings["certificate"] = {"file": peer.certificate, **({"key": peer.key} if peer.key else {})}
-    return settings
+def _tls(peer: Peer, alpn: str) -> TlsConnect:
+    return TlsConnect(
+        verify=bool(peer.fingerprint or peer.ca),
+        ca="" if peer.fingerprint else peer.ca,
+        fingerprints=(peer.fingerprint,) if peer.fingerprint else (),
+        server_name=peer.name or None,
+        certificate=peer.certificate if alpn != CLAIM else None,  # who claims is not known as yet
+        alpn=(alpn,) if peer.ours else (),
+        limits=OURS if peer.ours else TlsLimits(),
+        resume=False,
+    )
 
 
 def server_end(
-    bind: Sequence[str],
-    port: int,
-    certificate: str,
+    bind: tuple[str, int],
+    certificate: Certificate,
     expected: str,
     volumes: Mapping[str, str],
     services: Mapping[str, str],
-) -> dict[str, Any]:
-    """`certificate`: file with its own and the key; `expected`: file with the client's, "": nobody has claimed yet.
+) -> End:
+    """`certificate`: its own; `expected`: the client's, PEM, "": nobody has claimed yet.
 
     `volumes`, `services`: Unix sockets of the volumes' daemons, and of CLAIM and CONTROL.
-    """  # fmt: skip
-    claims = {"alpn": CLAIM}
-    shared = {"certificates": certificate, "min_version": "1.3", "tickets": False}
-    cases: list[dict[str, Any]] = []
-    routes: list[dict[str, Any]] = []
-    backends: dict[str, Any] = {}
+    """
+    known = [protocol(name) for name in volumes] if expected else []
+    known += [name for name in services if expected and name != CLAIM]
+    cases = []
     if CLAIM in services:
-        cases.append({"when": claims, "alpn": [CLAIM], **shared})
+        accept = TlsAccept((certificate,), limits=TlsLimits(min_version="1.3"), alpn=(CLAIM,), tickets=False)
+        cases.append(TlsCase(_says((CLAIM,)), _WHERE, accept))
     if expected:
-        names = [*(name for name in services if name != CLAIM), *map(protocol, volumes)]
-        cases.append(
-            {"alpn": names, "clients": {"certificate": "required", "ca": expected}, "ciphersuites": _SUITES, **shared}
+        accept = TlsAccept(
+            (certificate,), limits=OURS, alpn=tuple(known), verify="required", ca=expected, tickets=False
         )
-    for service, path in services.items():
-        if service == CLAIM or expected:
-            routes.append({"to": service, "when": claims if service == CLAIM else {"alpn": service}})
-            backends[service] = {"servers": f"unix@{path}"}
-    for volume, path in volumes.items() if expected else ():
-        routes.append({"to": protocol(volume), "when": {"alpn": protocol(volume)}})
-        backends[protocol(volume)] = {"servers": f"unix@{path}"}
-    listener = {
-        "bind": list(bind),
-        "keepalive": True,
-        "max_per_client": 0,
-        "inspect": [{"action": "reject", "when": {"not": {"alpn": [route["to"] for route in routes]}}}],
-        "tls": cases,
-        "routes": routes,
-    }
-    return {"listeners": {served_name(port): listener}, "backends": backends}
+        cases.append(TlsCase(None, _WHERE, accept))
+    paths = {**services, **{protocol(name): path for name, path in volumes.items()}}
+    names = [*([CLAIM] if CLAIM in services else []), *known]
+    listener = replace(
+        _listener(served_name(bind[1]), _address(*bind)),
+        inspect=(Rule(Action.REJECT, Not(_says(names)), _WHERE),),
+        routes=tuple(Route(_says((name,)), _WHERE, name) for name in names),
+        needs_hello=True,
+        inspect_timeout=HELLO_TIMEOUT,
+        tls=tuple(cases),
+    )
+    backends = [
+        Backend(0, name, (Server(0, name, name, Address("unix", paths[name])),), queue_timeout=5.0) for name in names
+    ]
+    return End((listener,), tuple(backends))
 
 
-def united(*documents: Mapping[str, Any], workers: int) -> dict[str, Any]:
-    """One configuration for both ends, where both are here; its log goes to standard output."""
-    whole: dict[str, Any] = {
-        "global": {"workers": workers, "log": "stdout", "node": "ferryman-migrate"},
-        "listeners": {},
-        "backends": {},
-    }
-    for document in documents:
-        for section in ("listeners", "backends"):
-            whole[section] |= document[section]
-    return whole
+def _says(names: Sequence[str]) -> Condition:
+    matcher = Matcher.build("is", names)
+    return Test(Expression(Call("alpn")), matcher, f"alpn {matcher.says()}")
 
 
-def as_text(document: Mapping[str, Any]) -> str:
-    """As a native configuration is written: ${NAME} in a value would stand for a variable of the environment."""
+def _address(host: str, port: int) -> Address:
+    return Address("inet6" if ":" in host else "inet", host, port)
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return value.replace("${", "$${")
-        if isinstance(value, list):
-            return [plain(one) for one in value]
-        return {key: plain(one) for key, one in value.items()} if isinstance(value, Mapping) else value
 
-    return json.dumps(plain(document), indent=1)  # JSON is YAML, too
+def _listener(name: str, bind: Address, default_backend: str = "") -> Listener:
+    return Listener(0, name, "tcp", (bind,), AccessLog((), "json"), default_backend=default_backend, keepalive=True)
+
+
+def united(*parts: End, workers: int, log: int) -> Plan:
+    """One plan for both ends, where both are here. `log`: the descriptor that lines go to."""
+    target = LogTarget(0, "fd", str(log), format="raw", length=_LINE)
+    access = AccessLog((target,), "json")
+    listeners = [one for part in parts for one in part.listeners]
+    backends: list[Backend] = []
+    servers: list[Server] = []
+    for number, backend in enumerate(one for part in parts for one in part.backends):
+        own = tuple(replace(server, id=len(servers) + place) for place, server in enumerate(backend.servers))
+        servers += own
+        backends.append(replace(backend, id=number, servers=own))
+    return Plan(
+        Settings(workers=workers, node="ferryman-migrate", log=(target,)),
+        tuple(replace(one, id=number, log=access) for number, one in enumerate(listeners)),
+        tuple(backends),
+        tuple(servers),
+        (target,),
+    )
 
 
 def workers(parallel: int) -> int:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from ferryman.migrate import MigrationError
-from ferryman.migrate.engine import private
 
 Role = Literal["migrate", "serve"]
 _FILE: Final = "state.json"
@@ -168,3 +167,8 @@ def _locked(folder: str) -> int:
         os.close(lock)
         raise MigrationError(f"migration {os.path.basename(folder)} is running already") from None
     return lock
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` for files of which nobody else may know the contents."""
+    return os.open(path, flags, 0o600)

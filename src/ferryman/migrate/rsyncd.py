@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ferryman.migrate import MigrationError, rsync
-from ferryman.migrate.engine import private
+from ferryman.migrate.memory import private
 from ferryman.migrate.volumes import Volume
 
 _MUNGED: Final = b"/rsyncd-munged/"  # rsyncd.conf(5), munge symlinks

@@ -17,8 +17,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ferryman.migrate import MigrationError, certificates, claim, ends, rsync, volumes
+from ferryman.migrate.certificates import Identity
 from ferryman.migrate.claim import Message
-from ferryman.migrate.engine import Engine, Line, private
+from ferryman.migrate.ends import End
+from ferryman.migrate.engine import Engine, Line
 from ferryman.migrate.memory import Memory
 from ferryman.migrate.rsyncd import Daemon
 from ferryman.migrate.token import SECRET, Token
@@ -76,7 +78,6 @@ class Service:
     async def start(self) -> None:
         """Raises MigrationError."""
         self._runtime = self._memory.make_runtime()
-        self._write("server.pem", self._data["certificate"] + self._data["key"])
         self._servers = [
             await claim.serve(self._path(ends.CLAIM), self._claimed),
             await claim.serve(self._path(ends.CONTROL), self._told),
@@ -86,8 +87,8 @@ class Service:
         listening = listen(self._data["bind"], self._data["port"])
         self._data["port"] = listening.getsockname()[1]
         self._memory.save()
-        self._engine = Engine(self._runtime, [listening], self._heard)
-        await self._engine.start(self._document(listening))
+        self._engine = Engine([listening], self._heard)
+        await self._engine.start(self._end(listening), workers=self._workers)
         self._listening = listening
         if not self._data["addresses"]:
             port = self._data["port"]
@@ -99,15 +100,13 @@ class Service:
         self._ended.set()
 
     async def run(self) -> None:
-        """Until it is complete, or stopped."""
+        """Until it is complete, or stopped. Raises MigrationError if it cannot go on."""
         assert self._engine is not None
-        while not self._ended.is_set():
-            await self._engine.ensure()
-            ending = asyncio.create_task(self._ended.wait())
-            gone = asyncio.create_task(self._engine.gone())
-            await asyncio.wait({ending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (ending, gone):
-                task.cancel()
+        ending = asyncio.create_task(self._ended.wait())
+        gone = asyncio.create_task(self._engine.gone())
+        await asyncio.wait({ending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ending, gone):
+            task.cancel()
 
     async def close(self) -> None:
         """End everything; if the migration is complete, forget it."""
@@ -150,7 +149,7 @@ class Service:
             self._data["volumes"] = [[one.name, one.path, one.single] for one in wanted]
             self._memory.save()
             assert self._engine is not None
-            await self._engine.reload(self._document(self._listening))
+            await self._engine.reload(self._end(self._listening), workers=self._workers)
         self._say(f"a client has begun: {', '.join(one.name for one in wanted)}; the token is used up")
         return {"password": self._data["password"], "migration": self._memory.name}
 
@@ -205,20 +204,18 @@ class Service:
             daemons.append(daemon)
         self._daemons = daemons
 
-    def _document(self, listening: socket.socket) -> dict[str, Any]:
-        expected = self._data["expected"]
-        if expected:
-            self._write("client.pem", expected)
-        host, port = listening.getsockname()[:2]
-        server = ends.server_end(
-            [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
-            port,
-            self._path("server.pem"),
-            self._path("client.pem") if expected else "",
+    def _end(self, listening: socket.socket) -> End:
+        return ends.server_end(
+            listening.getsockname()[:2],
+            ends.shown(Identity(self._data["certificate"], self._data["key"])),
+            self._data["expected"],
             {one.volume.name: one.path for one in self._daemons},
             {name: self._path(name) for name in (ends.CLAIM, ends.CONTROL)},
         )
-        return ends.united(server, workers=ends.workers(max(1, len(self._daemons))))
+
+    @property
+    def _workers(self) -> int:
+        return ends.workers(max(1, len(self._daemons)))
 
     def _heard(self, line: Line) -> None:
         if line.get("reason") and line.get("how") != "fin":
@@ -226,10 +223,6 @@ class Service:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._runtime, name)
-
-    def _write(self, name: str, text: str) -> None:
-        with open(self._path(name), "w", encoding="ascii", opener=private) as file:
-            file.write(text)
 
 
 def listen(bind: str, port: int) -> socket.socket:

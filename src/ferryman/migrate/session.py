@@ -18,9 +18,10 @@ from typing import Any, Final, Literal
 from ferryman.config.proxy_url import parse_proxy_url, written
 from ferryman.migrate import MigrationError, RefusedError, certificates, claim, diagnosis, ends, report, rsync, volumes
 from ferryman.migrate.attempts import Carrier, Interrupted, Journal, Way
+from ferryman.migrate.certificates import Identity
 from ferryman.migrate.display import Display
-from ferryman.migrate.ends import Peer, Via
-from ferryman.migrate.engine import Engine, private
+from ferryman.migrate.ends import End, Peer, Via
+from ferryman.migrate.engine import Engine
 from ferryman.migrate.memory import Memory
 from ferryman.migrate.report import Standing
 from ferryman.migrate.rsyncd import Daemon
@@ -136,8 +137,8 @@ class Session:
             self._doors = {
                 one.name: sock.getsockname()[:2] for one, sock in zip(self.order.sources, sockets, strict=True)
             }
-            document, password = self._prepare(sockets)
-            engine = Engine(self._runtime, sockets, self._journal.hear)
+            parts, password = self._prepare(sockets)
+            engine = Engine(sockets, self._journal.hear)
             self._way = way = Way(
                 self._program, engine, self._journal, self.order.flags, password, limit=self.order.limit
             )
@@ -147,7 +148,8 @@ class Session:
             if self._stopped.is_set():
                 raise Interrupted
             try:
-                await engine.start(document)
+                workers = ends.workers(min(self.order.parallel, len(self.order.sources)))
+                await engine.start(*parts, workers=workers)
                 if self.order.kind == "token":
                     await self._claim(way)
                 await self._carry(way)
@@ -175,57 +177,49 @@ class Session:
             return f"serving end {' or '.join(order.token.addresses)}"
         return f"server {order.foreign.address}" if order.foreign is not None else "the other end, in this process"
 
-    def _prepare(self, sockets: list[socket.socket]) -> tuple[dict[str, Any], str]:
-        """The engine's configuration, and the password for rsync."""
+    def _prepare(self, sockets: list[socket.socket]) -> tuple[list[End], str]:
+        """What the engine carries out, and the password for rsync. Raises MigrationError."""
         order = self.order
-        doors = {name: f"{host}:{port}" for name, (host, port) in self._doors.items()}
-        workers = ends.workers(min(order.parallel, len(order.sources)))
+        via = order.via
+        proxy = ends.hop(via, certificates.read_authorities(via.ca) if via.ca else "") if via is not None else None
         if order.foreign is not None:
             foreign = order.foreign
-            peer = Peer(
-                (foreign.address,), foreign.fingerprint, foreign.ca, foreign.certificate, foreign.key, foreign.name,
-                ours=False,
-            )  # fmt: skip
-            return ends.united(ends.client_end(peer, order.via, doors, {}), workers=workers), foreign.password
+            shown = certificates.read(foreign.certificate, foreign.key) if foreign.certificate else None
+            ca = certificates.read_authorities(foreign.ca) if foreign.ca else ""
+            peer = Peer((foreign.address,), foreign.fingerprint, ca, shown, foreign.name, ours=False)
+            return [ends.client_end(peer, proxy, self._doors, {})], foreign.password
         if order.token is not None:
             own = self._memory.data.get("identity")
             if own is None:
                 made = certificates.make("client")
                 own = self._memory.data["identity"] = {"certificate": made.certificate, "key": made.key}
                 self._memory.save()
-            own_file = self._write("client.pem", own["certificate"] + own["key"])
-            peer = Peer(order.token.addresses, order.token.fingerprint, certificate=own_file, name=order.token.name)
+            token, shown = order.token, ends.shown(Identity(**own))
+            peer = Peer(token.addresses, token.fingerprint, certificate=shown, name=token.name)
             services = {name: self._path(name) for name in (ends.CLAIM, ends.CONTROL)}
-            return ends.united(ends.client_end(peer, order.via, doors, services), workers=workers), ""
-        return self._both_ends(doors, sockets, workers)
-
-    def _both_ends(
-        self, doors: dict[str, str], sockets: list[socket.socket], workers: int
-    ) -> tuple[dict[str, Any], str]:
-        """Source and destination are here."""
-        order, password = self.order, secrets.token_urlsafe(24)
+            return [ends.client_end(peer, proxy, self._doors, services)], ""
         for volume in order.sources:
             target = Volume(volume.name, volumes.destination(volume, order.folder), volume.single)
             volumes.check_apart(volume.path, target.path)
+        password = secrets.token_urlsafe(24)
+        serving, peer = self._serve(sockets, password)
+        return [ends.client_end(peer, proxy, self._doors, {}), serving], password
+
+    def _serve(self, sockets: list[socket.socket], password: str) -> tuple[End, Peer]:
+        """Source and destination are here: the other end, and how to reach it."""
+        for volume in self.order.sources:
+            target = Volume(volume.name, volumes.destination(volume, self.order.folder), volume.single)
             volumes.prepare_target(target.path)
             daemon = Daemon(self._program, target, self._runtime, password, lambda: None)
             daemon.start()
             self._daemons.append(daemon)
         client, server = certificates.make("client"), certificates.make("server")
-        client_file = self._write("client.pem", client.certificate + client.key)
         listening = _loopback()
         sockets.append(listening)
-        port = listening.getsockname()[1]
-        peer = Peer((f"127.0.0.1:{port}",), server.fingerprint, certificate=client_file)
-        serving = ends.server_end(
-            [f"127.0.0.1:{port}"],
-            port,
-            self._write("server.pem", server.certificate + server.key),
-            self._write("expected.pem", client.certificate),
-            {daemon.volume.name: daemon.path for daemon in self._daemons},
-            {},
-        )
-        return ends.united(ends.client_end(peer, order.via, doors, {}), serving, workers=workers), password
+        place = listening.getsockname()[:2]
+        daemons = {daemon.volume.name: daemon.path for daemon in self._daemons}
+        serving = ends.server_end(place, ends.shown(server), client.certificate, daemons, {})
+        return serving, Peer((f"127.0.0.1:{place[1]}",), server.fingerprint, certificate=ends.shown(client))
 
     async def _claim(self, way: Way) -> None:
         """Become the client of the token. Raises RefusedError, MigrationError, Interrupted."""
@@ -251,7 +245,6 @@ class Session:
         failures = 0
         while True:
             way.check()
-            await way.engine.ensure()
             self._journal.clear(service)
             try:
                 return await claim.ask(self._path(service), message)
@@ -330,11 +323,6 @@ class Session:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._runtime, name)
-
-    def _write(self, name: str, text: str) -> str:
-        with open(self._path(name), "w", encoding="ascii", opener=private) as file:
-            file.write(text)
-        return self._path(name)
 
 
 def _loopback() -> socket.socket:
