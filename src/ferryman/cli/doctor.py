@@ -95,7 +95,12 @@ def doctor(**_: object) -> None:
 @click.option("--control", metavar="API", help="Examine the way to this API server, too: https://host:6443.")
 @click.option("--control-via", metavar="PROXY", help="Reach the API server through this proxy.")
 @click.option("--control-ca", metavar="FILE", default="", help="Authorities that its certificate is verified by.")
-@click.option("--control-token-file", metavar="FILE", type=click.File("r"), help="The bearer token for it.")
+@click.option(
+    "--control-token-file",
+    metavar="FILE",
+    type=click.File("r"),
+    help="The bearer token for it; sent only to who has a certificate that --control-ca verifies.",
+)
 @click.option("--control-exec", metavar="NAMESPACE/POD", default="",
               help="The pod that `true` is executed in, to see whether Upgrade gets through.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")

@@ -71,6 +71,12 @@ def _foreign(data: bytes) -> Foreign | None:
     return Foreign.HTTP2 if data[3] == 4 and data[5:9] == bytes(4) else Foreign.OTHER
 
 
+def body_length(head: Head) -> int | None:
+    """Bytes that are said to follow; None: it is not said, or no number that a body can have."""
+    said = head.get("content-length")
+    return int(said) if re.fullmatch("[0-9]{1,15}", said) else None
+
+
 def schemes(head: Head, field: str = "proxy-authenticate") -> list[str]:
     """The authentication schemes offered (RFC 9110 section 11.6.1): several fields, or several in one."""
     found: dict[str, None] = {}

@@ -7,14 +7,15 @@ server itself answers: it looks at Connection first, and the runtime behind it a
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from ferryman.doctor.answer import Head, parse_head, shown
+from ferryman.doctor.answer import Head, body_length, parse_head, shown
 from ferryman.doctor.apiserver import SPDY_PING, websocket_ping, websocket_pong
 from ferryman.doctor.certificate import fingerprint, look
 from ferryman.doctor.pairing import HELLO, RSYNC
@@ -28,6 +29,11 @@ PROBES: Final = ("api tls", "upgrade")
 _NO_POD: Final = "default/ferryman-doctor"
 _PONG: Final = 5.0
 """Seconds for the answer to a ping."""
+_LONGEST: Final = 8192
+"""Bytes of an answer that are looked at."""
+_MOST_BEFORE: Final = 1 << 20
+"""Bytes that may come before the answer to a ping."""
+_KEPT_BACK: Final = "its certificate is not known to be good (--control-ca)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,10 @@ def examine(path: Path, control: Control) -> list[Check]:
     with ThreadPoolExecutor(2) as pool:
         spdy = pool.submit(_ask, path, control, dialer, "SPDY/3.1")
         websocket = pool.submit(_ask, path, control, dialer, "websocket")
-        return [tls, _row(spdy.result(), websocket.result(), places)]
+        row = _row(spdy.result(), websocket.result(), places)
+    if control.bearer and tls.state != "ok":
+        row = replace(row, said=f"{row.said}; the bearer token was kept back: {_KEPT_BACK}")
+    return [tls, row]
 
 
 def _row(spdy: Upgrade, websocket: Upgrade, places: dict[str, str]) -> Check:
@@ -160,16 +169,18 @@ def _verify(path: Path, control: Control, dialer: Dialer) -> str:
 
 
 def _ask(path: Path, control: Control, dialer: Dialer, protocol: str) -> Upgrade:
-    """Ask to execute `true` in a pod."""
-    stream = TlsStream(client_context(), control.host)
+    """Ask to execute `true` in a pod. The token goes to nobody but who shows a good certificate."""
+    stream = None
+    if control.bearer and control.ca:
+        with contextlib.suppress(Unreached, TlsFault):
+            stream = _shaken(path, control, dialer, ssl.create_default_context(cafile=control.ca))
+    bearer = control.bearer if stream else ""
     try:
-        tunnel = _open(control, dialer)
-        tunnel.skip, stream.skip = (HELLO, RSYNC) if path.token else (b"", b"")
-        stream.handshake(tunnel, path.patience)
+        stream = stream or _shaken(path, control, dialer, client_context())
     except (Unreached, TlsFault):
         return Upgrade("closed")
     try:
-        stream.write(_request(control, protocol), path.patience)
+        stream.write(_request(control, protocol, bearer), path.patience)
         return _answer(stream, protocol, path.patience)
     except Cut as cut:
         return Upgrade(cut.how)
@@ -179,12 +190,25 @@ def _ask(path: Path, control: Control, dialer: Dialer, protocol: str) -> Upgrade
         stream.close()
 
 
-def _request(control: Control, protocol: str) -> bytes:
+def _shaken(path: Path, control: Control, dialer: Dialer, context: ssl.SSLContext) -> TlsStream:
+    """TLS with whoever satisfies the context. Raises Unreached, TlsFault."""
+    stream = TlsStream(context, control.host)
+    tunnel = _open(control, dialer)
+    tunnel.skip, stream.skip = (HELLO, RSYNC) if path.token else (b"", b"")
+    try:
+        stream.handshake(tunnel, path.patience)
+    except TlsFault:
+        tunnel.close()
+        raise
+    return stream
+
+
+def _request(control: Control, protocol: str, bearer: str) -> bytes:
     namespace, _, pod = (control.pod or _NO_POD).partition("/")
     address = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec?command=true&stdout=true&stderr=true"
     lines = [f"Host: {format_authority(control.host, control.port)}", "Connection: Upgrade", f"Upgrade: {protocol}"]
-    if control.bearer:
-        lines.append(f"Authorization: Bearer {control.bearer}")
+    if bearer:
+        lines.append(f"Authorization: Bearer {bearer}")
     if protocol == "websocket":
         key = base64.b64encode(secrets.token_bytes(16)).decode()
         lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
@@ -208,8 +232,8 @@ def _answer(stream: TlsStream, protocol: str, seconds: float) -> Upgrade:
     data = data[head.length :]
     if head.status == 101:
         return Upgrade(head=head, pong=_pinged(stream, protocol, data))
-    size = head.get("content-length")
-    most = min(int(size), 8192) if size.isdecimal() else 8192
+    size = body_length(head)
+    most = _LONGEST if size is None else min(size, _LONGEST)
     while len(data) < most:
         try:
             more = stream.read(min(1.0, seconds))
@@ -231,7 +255,7 @@ def _pinged(stream: TlsStream, protocol: str, data: bytes) -> bool:
     try:
         stream.write(ping, _PONG)
         while pong not in data:
-            more = stream.read(deadline - time.monotonic())
+            more = stream.read(deadline - time.monotonic()) if len(data) < _MOST_BEFORE else b""
             if not more:
                 return False
             data += more

@@ -3,7 +3,8 @@
 It takes connections and behaves as the client's first bytes ask: TLS is answered with a certificate made for this run,
 and who asks within it (signed with the token's secret) is told which ClientHello arrived; other bytes come back; who
 says nothing is greeted; who asks for an upgrade as of an API server is answered as that would. Threads and blocking
-sockets: it serves one examination at a time, and no stranger for long.
+sockets: it serves one examination at a time, and no stranger for long. Where there are too many connections the oldest
+stranger gives way; one that has shown that it knows the token does not.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ REPORT: Final = "/ferryman-doctor/"
 
 _PATIENCE: Final = 20.0  # for the first bytes, and for a client to read
 _LONGEST: Final = 86500.0  # of silence in an echo: the longest idle probe, and some
-_MOST: Final = 64  # connections at once; more wait
+_MOST: Final = 128  # connections at once
+_PAUSE: Final = 0.1  # seconds, where no connection can be accepted
 _ECHO: Final = 1 << 20  # bytes that come back at most
 _DAYS: Final = 7
+_AGAIN: Final = "asked what was asked before, as somebody who has only overheard it would"
 
 Log = Callable[[str], None]
 
@@ -62,19 +65,46 @@ class FarEnd:
         self._counts: dict[str, int] = {}  # by nonce: only who knows the token adds to it
         self._ended: set[str] = set()
         self._room = threading.BoundedSemaphore(_MOST)
+        self._lock = threading.Lock()
+        self._strangers: dict[socket.socket, None] = {}  # the oldest first
+        self._closed = False
 
     def serve(self) -> None:
         """Until `close`."""
         while True:
-            self._room.acquire()
             try:
                 sock, peer = self._socket.accept()
-            except OSError:
-                return
+            except OSError as error:  # no descriptor is left, or the client has gone
+                if self._closed:
+                    return
+                self._log(f"cannot accept a connection: {error.strerror}")
+                self._give_way()
+                time.sleep(_PAUSE)
+                continue
+            if not self._room.acquire(blocking=False):
+                self._give_way()
+                self._room.acquire()
+            with self._lock:
+                self._strangers[sock] = None
             threading.Thread(target=self._one, args=(sock, f"{peer[0]}:{peer[1]}"), daemon=True).start()
+
+    def _give_way(self) -> None:
+        """End the oldest connection of which it is not known that it is of the other end."""
+        with self._lock:
+            oldest = next(iter(self._strangers), None)
+            if oldest is not None:
+                del self._strangers[oldest]
+                with contextlib.suppress(OSError):  # it has gone by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+
+    def _known(self, sock: socket.socket) -> None:
+        """It knows the token, or is gone."""
+        with self._lock:
+            self._strangers.pop(sock, None)
 
     def close(self) -> None:
         """Stop listening."""
+        self._closed = True
         with contextlib.suppress(OSError):  # it was never connected
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -87,6 +117,7 @@ class FarEnd:
         except (Cut, TlsFault, OSError) as ended:
             self._log(f"{peer}: the connection ended: {ended}")
         finally:
+            self._known(sock)
             self._room.release()
 
     def _talk(self, tunnel: Tunnel, peer: str) -> str:
@@ -124,7 +155,9 @@ class FarEnd:
         if what == "count":
             tunnel.send(f"{self._counted(nonce)}\n".encode(), _PATIENCE)
             return "was told how many bytes arrived"
-        self._counts[nonce] = 0
+        if not self._is_first(nonce):
+            return _AGAIN
+        self._known(tunnel.sock)
         try:
             for count in _echo(tunnel.receive, tunnel.send):
                 self._counts[nonce] = count
@@ -133,6 +166,13 @@ class FarEnd:
         finally:
             self._ended.add(nonce)
         return "had its bytes sent back"
+
+    def _is_first(self, nonce: str) -> bool:
+        """Whoever sees a question pass can ask it once more, but nothing is sent back to them."""
+        with self._lock:
+            first = nonce not in self._counts
+            self._counts.setdefault(nonce, 0)
+            return first
 
     def _counted(self, nonce: str) -> int:
         """How many bytes came by another connection until it ended; -1: there was none, or it has not ended."""
@@ -146,11 +186,11 @@ class FarEnd:
         stream.feed(data)
         stream.handshake(tunnel, _PATIENCE)
         try:
-            return self._within(stream, peer, hashlib.sha256(data[: hello.length]).hexdigest(), hello)
+            return self._within(tunnel, stream, peer, hashlib.sha256(data[: hello.length]).hexdigest(), hello)
         finally:
             stream.close()
 
-    def _within(self, stream: TlsStream, peer: str, arrived: str, hello: ClientHello) -> str:
+    def _within(self, tunnel: Tunnel, stream: TlsStream, peer: str, arrived: str, hello: ClientHello) -> str:
         try:
             data = stream.read(QUIET)
         except Cut as cut:
@@ -165,6 +205,9 @@ class FarEnd:
             wanted = asked(self.token.secret, data)
             if wanted is None:
                 return "asked in TLS, without knowing the token"
+            if not self._is_first(wanted[1]):
+                return _AGAIN
+            self._known(tunnel.sock)
             for _ in _echo(stream.read, stream.write):
                 continue
             return f"had its bytes sent back, in {stream.version}"
@@ -178,7 +221,7 @@ class FarEnd:
             return "asked for a report without knowing the token"
         kind, value = stream.binding()
         told = {
-            "hello": arrived, "name": hello.sni, "version": stream.version, "peer": peer,
+            "hello": arrived, "name": hello.sni or "", "version": stream.version, "peer": peer,
             "binding": value, "binding kind": kind,
         }  # fmt: skip
         body = tell(self.token.secret, nonce, told)

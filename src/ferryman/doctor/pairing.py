@@ -27,6 +27,8 @@ RSYNC: Final = b"@RSYNCD: 31.0\n"
 
 _LONGEST: Final = 2000
 _ASK: Final = re.compile(rb"FERRYMAN-DOCTOR/1 ([a-z-]{1,20}) ([0-9a-f]{32}) ([0-9a-f]{64})\n")
+TOLD: Final = ("hello", "name", "version", "peer", "binding", "binding kind")
+"""What a report has in it."""
 LONGEST_ASK: Final = 256
 """Bytes; no question is longer."""
 
@@ -96,8 +98,8 @@ def tell(secret: bytes, nonce: str, told: dict[str, Any]) -> bytes:
     return json.dumps({"told": body, "signed": sign(secret, "tell", nonce.encode(), body.encode())}).encode()
 
 
-def told(secret: bytes, nonce: str, data: bytes) -> dict[str, Any] | None:
-    """What the far end told; None: it was not the far end, or somebody changed it."""
+def told(secret: bytes, nonce: str, data: bytes) -> dict[str, str] | None:
+    """What the far end told (TOLD, all of it text); None: it was not the far end, or somebody changed it."""
     try:
         outer = json.loads(data)
         body, signed = outer["told"], outer["signed"]
@@ -105,4 +107,6 @@ def told(secret: bytes, nonce: str, data: bytes) -> dict[str, Any] | None:
         answer = json.loads(body) if right else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+    if not isinstance(answer, dict) or not all(isinstance(answer.get(name), str) for name in TOLD):
+        return None
+    return {name: answer[name] for name in TOLD}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from ferryman.config.render import printable
 from ferryman.doctor.verdicts import VERDICTS, Verdict
 
 State = Literal["ok", "found", "unknown", "skipped"]
@@ -91,17 +92,17 @@ class Report:
 
 def fine(probe: str, said: str, **evidence: str) -> Check:
     """Looked at, and right."""
-    return Check(probe, "ok", said, _facts(evidence))
+    return Check(probe, "ok", printable(said), _facts(evidence))
 
 
 def finding(probe: str, code: str, said: str, places: Mapping[str, str], **evidence: str) -> Check:
     """Something is wrong; `code` is in verdicts."""
-    return Check(probe, "found", said, _facts(evidence), VERDICTS[code], places)
+    return Check(probe, "found", printable(said), _facts(evidence), VERDICTS[code], places)
 
 
 def unknown(probe: str, said: str, **evidence: str) -> Check:
     """Looked at, but not found out; `said` has why."""
-    return Check(probe, "unknown", said, _facts(evidence))
+    return Check(probe, "unknown", printable(said), _facts(evidence))
 
 
 def skipped(probe: str, why: str) -> Check:
@@ -110,4 +111,5 @@ def skipped(probe: str, why: str) -> Check:
 
 
 def _facts(evidence: Mapping[str, str]) -> dict[str, str]:
-    return {name.replace("_", " "): value for name, value in evidence.items() if value}
+    """What peers said cannot steer a terminal, wherever it is shown."""
+    return {printable(name.replace("_", " ")): printable(value) for name, value in evidence.items() if value}

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from ferryman.doctor.answer import Head, parse_head
+from ferryman.doctor.answer import Head, body_length, parse_head, shown
 from ferryman.doctor.certificate import fingerprint
 from ferryman.doctor.farend import END, report_address
 from ferryman.doctor.handshake import Shake, Shaker
@@ -31,6 +31,8 @@ _SOUND: Final = {
     "bytes": "bytes that are not TLS arrive, and come back",
     "server first": "the far end may speak first",
 }
+_LONGEST: Final = 65536
+"""Bytes of a report, with its head; the far end's are far shorter."""
 _SENT: Final = 20_000
 """Bytes that are sent before an end."""
 _ROUTED: Final = "the far end is behind a router, which carries TLS only: no matter for a migration"
@@ -90,13 +92,13 @@ def _report(shaker: Shaker, token: Token, version: str) -> tuple[str, Shake, dic
 
 
 def _body(stream: TlsStream, seconds: float) -> bytes:
-    """Of an answer, whose length is said. Raises Cut, TlsFault."""
+    """Of an answer, whose length is said; b"": it is none of the far end's. Raises Cut, TlsFault."""
     deadline, data = time.monotonic() + seconds, b""
-    while True:
+    while len(data) < _LONGEST:
         head = parse_head(data)
         if isinstance(head, Head):
-            size = head.get("content-length")
-            if not size.isdecimal() or len(data) >= head.length + int(size):
+            size = body_length(head)
+            if size is None or len(data) >= head.length + size:
                 return data[head.length :]
         elif head is not None:
             return b""
@@ -104,6 +106,7 @@ def _body(stream: TlsStream, seconds: float) -> bytes:
         if not more:
             return b""
         data += more
+    return b""
 
 
 def _reports(reports: list[tuple[str, Shake, dict[str, str] | None]], places: dict[str, str]) -> list[Check]:
@@ -113,7 +116,7 @@ def _reports(reports: list[tuple[str, Shake, dict[str, str] | None]], places: di
     for _, shake, answer in reports:
         if answer and shake.stream and answer["hello"] != shake.stream.hello_hash:
             evidence = {
-                "sent": shake.stream.hello_hash, "arrived": str(answer["hello"]), "came from": str(answer["peer"]),
+                "sent": shake.stream.hello_hash, "arrived": answer["hello"], "came from": answer["peer"],
                 "channel binding": _bound(shake.stream, answer),
             }  # fmt: skip
             said = f"{shake.stream.version}: the ClientHello that arrived is not the one that was sent"
@@ -245,7 +248,7 @@ def _half_close(shaker: Shaker, token: Token, places: dict[str, str]) -> Check:
     def counts(tunnel: Tunnel, token: Token, seconds: float) -> str:
         tunnel.send(ask(token.secret, "count", nonce), seconds)
         came = tunnel.receive(seconds).strip()
-        return "" if came == str(_SENT).encode() else f"of {_SENT} bytes sent before the end, {came.decode()} arrived"
+        return "" if came == str(_SENT).encode() else f"of {_SENT} bytes sent before the end, {shown(came, 40)} arrived"
 
     came = _attempt(shaker, token, ends)
     if not came:

@@ -276,7 +276,8 @@ _ROWS: Final = (
         "have it carry bytes after 101, or use TCP mode"),
     Verdict("API_AUTH", "warning", "credentials", "The API server answers, and refuses this user.",
         "That is its own answer, not a proxy's; whether Upgrade gets through is not known.",
-        "give a token (--control-token-file) of a user with get and create on pods/exec, and a pod (--control-exec)"),
+        "give a token (--control-token-file, with --control-ca) of a user with get and create on pods/exec, and a pod "
+        "(--control-exec)"),
     Verdict("MIDDLEBOX_ANSWER", "error", "proxy", "The answer is not the API server's.",
         "Somebody in between answers, with a page for people.",
         "read the evidence for who it is; bring the API server past it (NO_PROXY)"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.doctor.pairing import PREFIX, Token, ask, asked, parse_token, tell, told
+from ferryman.doctor.pairing import PREFIX, TOLD, Token, ask, asked, parse_token, tell, told
 
 TOKEN = Token(bytes(range(32)), bytes(16), "dvm.apps.test", 443, True)
 NONCE = "0123456789abcdef" * 2
@@ -49,8 +49,8 @@ def test_fuzz_questions(data: bytes) -> None:
 
 
 def test_answers_are_signed() -> None:
-    answer = tell(TOKEN.secret, NONCE, {"hello": "x"})
-    assert told(TOKEN.secret, NONCE, answer) == {"hello": "x"}
+    answer = tell(TOKEN.secret, NONCE, dict.fromkeys(TOLD, "x") | {"hello": "y", "more": "z"})
+    assert told(TOKEN.secret, NONCE, answer) == dict.fromkeys(TOLD, "x") | {"hello": "y"}
     assert told(TOKEN.secret, "f" * 32, answer) is None
     assert told(TOKEN.secret, NONCE, answer.replace(b"hello", b"hallo")) is None
 
@@ -58,3 +58,8 @@ def test_answers_are_signed() -> None:
 @given(st.binary(max_size=200) | st.just(b'{"told": 1, "signed": 2}') | st.just(b"[" * 150))
 def test_fuzz_answers(data: bytes) -> None:
     assert told(TOKEN.secret, NONCE, data) is None
+
+
+@pytest.mark.parametrize("lie", [{}, {"hello": 7}, dict.fromkeys(TOLD), dict.fromkeys(TOLD[1:], "x")])
+def test_a_far_end_that_tells_something_else(lie: dict[str, object]) -> None:
+    assert told(TOKEN.secret, NONCE, tell(TOKEN.secret, NONCE, lie)) is None
