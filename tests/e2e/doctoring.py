@@ -111,6 +111,13 @@ def odd(handler: Handler, wait: bool = True) -> Iterator[int]:
         server.close()
 
 
+def opens(proxy: int, port: int) -> bool:
+    """Whether a proxy on this machine opens a tunnel to localhost."""
+    with socket.create_connection(("127.0.0.1", proxy), PATIENCE) as sock:
+        sock.sendall(f"CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        return sock.recv(12)[9:] == b"200"
+
+
 def says(answer: str) -> Handler:
     """Answers every request so, and closes."""
 

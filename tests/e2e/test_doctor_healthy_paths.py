@@ -10,10 +10,11 @@ import programs
 import pytest
 import squid
 import trustme
-from doctoring import Diagnosis, diagnose, far_end, haproxy, odd, rsync_target, tunnels
-from ferry import Ferry, free_port
+from doctoring import Diagnosis, diagnose, far_end, haproxy, odd, opens, rsync_target, tunnels
+from ferry import Ferry, free_port, until
 from pki import Pki
 from programs import Peer
+from trafficserver import TrafficServer
 
 FERRY = """
 global: {{workers: 1}}
@@ -23,15 +24,39 @@ listeners:
     connect: {{egress_allow: [127.0.0.1, "::1"]}}
 """
 BUMPING = "ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB tls-cert={folder}/operator.pem"
-SQUIDS = {
+RECORDS = """
+CONFIG proxy.config.admin.user_id STRING #-1
+CONFIG proxy.config.http.server_ports STRING {port}:ip-in=127.0.0.1
+CONFIG proxy.config.http.connect_ports STRING *
+CONFIG proxy.config.url_remap.remap_required INT 0
+CONFIG proxy.config.reverse_proxy.enabled INT 0
+"""
+ALLOWED = "ip_allow:\n  - {apply: in, ip_addrs: 127.0.0.1, action: allow, methods: ALL}\n"
+SQUIDS: dict[str, tuple[str, list[str]]] = {
     "squid": ("", []),
     "squid that splices all": (BUMPING, ["ssl_bump splice all"]),
     "squid that splices the route and bumps the rest": (
         BUMPING,
         ["acl route dstdomain localhost", "ssl_bump splice route", "ssl_bump bump all"],
     ),
+    "squid with Basic": (
+        "",
+        [
+            f"auth_param basic program {squid.HELPERS}/basic_ncsa_auth {{folder}}/passwords",
+            "acl known proxy_auth REQUIRED",
+            "http_access allow known",
+            "http_access deny all",
+        ],
+    ),
 }
-PROXIES = [*SQUIDS, "tinyproxy", "ferryman", "a plain one"]
+PROXIES = [*SQUIDS, "tinyproxy", "traffic server", "haproxy before squid", "ferryman", "a plain one"]
+TARGETS = ["stunnel", "ferryman as stunnel", "hitch", "haproxy that ends TLS"]
+AS_STUNNEL = """foreground = yes
+[rsync]
+accept = 127.0.0.1:{port}
+connect = 127.0.0.1:{daemon}
+cert = {certificate}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +65,8 @@ def place() -> Iterator[Path]:
         operator = trustme.CA()
         (folder / "operator.pem").write_bytes(operator.cert_pem.bytes() + operator.private_key_pem.bytes())
         (folder / "operator.pem").chmod(0o644)
+        made = programs.run("openssl", "passwd", "-apr1", "p@ss word").stdout.strip()
+        (folder / "passwords").write_text(f"walter:{made}\n")
         yield folder
 
 
@@ -67,8 +94,21 @@ def proxies(
         if kind in SQUIDS:
             options, lines = SQUIDS[kind]
             listen = f"http_port 127.0.0.1:{port} {options.format(folder=place)}".rstrip()
-            here = squid.Squid(place, "\n".join([listen, "http_access allow all", *lines]), port)
+            rules = [line.format(folder=place) for line in lines]
+            if kind != "squid with Basic":
+                rules.insert(0, "http_access allow all")
+            here = squid.Squid(place, "\n".join([listen, *rules]), port)
             at_the_end.callback(here.close)
+        elif kind == "traffic server":
+            running = TrafficServer(
+                tmp_path_factory.mktemp("ats") / "ats",
+                {"records.config": RECORDS.format(port=port), "ip_allow.yaml": ALLOWED},
+            )
+            at_the_end.callback(running.close)
+            until(lambda: opens(port, target), "it to have read its names")
+        elif kind == "haproxy before squid":
+            text = f"listen front\n  mode http\n  bind 127.0.0.1:{port}\n  server squid 127.0.0.1:{once('squid', 0)}\n"
+            at_the_end.callback(haproxy(tmp_path_factory.mktemp("haproxy"), port, text).stop)
         elif kind == "tinyproxy":
             peer = programs.tinyproxy(tmp_path_factory.mktemp("tinyproxy"))
             at_the_end.callback(peer.stop)
@@ -94,26 +134,58 @@ def sound(found: Diagnosis) -> None:
     assert found.data["carries"] == "yes"
 
 
+def through(kind: str, port: int) -> list[str]:
+    return ["--via", f"http://{'walter:p%40ss%20word@' if kind == 'squid with Basic' else ''}127.0.0.1:{port}"]
+
+
 @pytest.mark.parametrize("kind", ["", *PROXIES])
 def test_nothing_is_found_on_the_way_to_rsync(
     kind: str, target: Peer, proxies: Callable[[str, int], int], tmp_path: Path
 ) -> None:
-    via = ["--via", f"http://127.0.0.1:{proxies(kind, target.port)}"] if kind else []
+    via = through(kind, proxies(kind, target.port)) if kind else []
     for expect in ([], ["--expect-cert", target.certificate], ["--no-direct"]):  # type: ignore[attr-defined]
         found = diagnose(f"localhost:{target.port}", *via, *expect)
-        if kind == "squid that splices the route and bumps the rest" and expect == ["--no-direct"]:
-            assert found.codes == {"EARLY_200"}  # that it leaves this one alone is not proven
-            continue
         sound(found)
         assert found.row("rsync")["state"] == "ok"
         if expect != ["--no-direct"] and (kind or expect):
             assert found.row("tls")["state"] == "ok"
 
 
+@pytest.mark.parametrize("kind", TARGETS)
+def test_nothing_is_found_at_whoever_ends_tls_for_rsync(
+    kind: str, proxies: Callable[[str, int], int], tmp_path: Path, run_ferry: Callable[..., Ferry]
+) -> None:
+    (tmp_path / "module").mkdir()
+    certificate, port = Pki(tmp_path).issue("target.pem", "localhost"), free_port()
+    with ExitStack() as stack:
+        daemon = programs.rsyncd(tmp_path, str(tmp_path / "module"))
+        stack.callback(daemon.stop)
+        if kind == "stunnel":
+            peer = programs.stunnel(tmp_path, "end", f"connect = {daemon.address}\ncert = {certificate}")
+            stack.callback(peer.stop)
+            port = peer.port
+        elif kind == "ferryman as stunnel":
+            text = AS_STUNNEL.format(port=port, daemon=daemon.port, certificate=certificate)
+            run_ferry(text, "stunnel.conf")
+        elif kind == "hitch":
+            path, here = programs.program("hitch"), tmp_path / "hitch"
+            here.mkdir()
+            where = [f"--frontend=[127.0.0.1]:{port}", f"--backend=[127.0.0.1]:{daemon.port}"]
+            stack.callback(Peer(here, port, [path, *where, "--user=nobody", certificate]).stop)
+        else:
+            head = f"listen end\n  mode tcp\n  bind 127.0.0.1:{port} ssl crt {certificate}\n"
+            stack.callback(haproxy(tmp_path, port, f"{head}  server rsync {daemon.address}\n").stop)
+        found = diagnose(
+            f"localhost:{port}", "--expect-cert", certificate, "--via", f"http://127.0.0.1:{proxies('squid', 0)}"
+        )
+    sound(found)
+    assert found.row("rsync")["state"] == "ok"
+
+
 @pytest.mark.parametrize("kind", ["", *PROXIES])
 def test_nothing_is_found_with_the_far_ends_help(kind: str, proxies: Callable[[str, int], int]) -> None:
     with far_end() as end:
-        via = ["--via", f"http://127.0.0.1:{proxies(kind, end.port)}"] if kind else []
+        via = through(kind, proxies(kind, end.port)) if kind else []
         found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), *via)
     sound(found)
     probes = ["far end", "server name", "bytes", "server first", "half-close", "rsync", "tls"]

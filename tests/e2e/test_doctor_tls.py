@@ -93,9 +93,9 @@ def test_the_far_end_sees_another_hello_behind_squid_that_bumps(squids: Callable
 
 def test_squid_that_peeks_lets_nothing_but_tls_through(squids: Callable[..., str]) -> None:
     with far_end() as end:
-        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), "--via", squids(*PEEKING))
-    assert found.codes >= {"TLS_ONLY", "WAITS_FOR_CLIENT"}
-    assert found.codes <= {"TLS_ONLY", "WAITS_FOR_CLIENT", "COALESCED_LOST"}
+        more = ["--via", squids(*PEEKING), "--timeout", "4"]
+        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), *more)
+    assert found.codes == {"TLS_ONLY", "WAITS_FOR_CLIENT", "COALESCED_LOST"}
     assert found.exit_code == 4
     assert found.row("far end")["state"] == "ok"
 
@@ -281,17 +281,6 @@ def test_a_proxy_that_drops_what_came_right_before_the_end() -> None:
 
     found = lossy(carry)
     assert "HALF_CLOSE_LOST" in found.codes
-
-
-def test_a_proxy_that_cuts_silent_connections() -> None:
-    def carry(client: socket.socket, server: socket.socket) -> None:
-        client.settimeout(10)  # longer than a machine may stand still
-        relay(client, server)
-
-    found = lossy(carry, "0.4,60")
-    assert "IDLE_CUT" in found.codes
-    rows = [row for row in found.data["checks"] if row["probe"] == "idle"]
-    assert [row["state"] for row in rows] == ["ok", "found"]
 
 
 def test_a_token_of_another_far_end() -> None:

@@ -158,7 +158,8 @@ def examine(shaker: Shaker, places: dict[str, str]) -> Shaken:
         _close(joined)
     tls, judgement = _tls(path, shake, direct, forged, greeting, places)
     proven = judgement == "untouched"
-    early = _early(reply, name, forged, proven, places) if proxied else []
+    greets = bool(greeting and greeting.kind == "rsync")
+    early = _early(reply, name, forged, proven, greets and judgement == "unknown", places) if proxied else []
     rsync = _rsync(greeting, judgement, proxied, places) if greeting else skipped("rsync", "there is no TLS")
     return Shaken(
         [*early, *tls, rsync, *_coalesced(shake, joined, proxied and judgement != "opened", places)],
@@ -237,7 +238,9 @@ def _failed(path: Path, shake: Shake, direct: Shake, places: dict[str, str]) -> 
     return finding("tls", "ROUTE_NOT_FOUND", cut + also, places, **evidence)
 
 
-def _early(reply: Reply | None, name: str, forged: bytes, proven: bool, places: dict[str, str]) -> list[Check]:
+def _early(
+    reply: Reply | None, name: str, forged: bytes, proven: bool, carried: bool, places: dict[str, str]
+) -> list[Check]:
     if reply is None:
         return [unknown("early 200", "a connection for it could not be made")]
     if not reply.opened:
@@ -249,6 +252,8 @@ def _early(reply: Reply | None, name: str, forged: bytes, proven: bool, places: 
         evidence["forged by"] = look(forged).issuer
     if proven:
         return [fine("early 200", f"{said}; the target is left alone all the same", **evidence)]
+    if carried:  # rsync greeted by a certificate that is not of the forger's
+        return [unknown("early 200", f"{said}; rsync is carried all the same", **evidence)]
     return [finding("early 200", "EARLY_200", said, places, **evidence)]
 
 
