@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from ferryman.migrate import MigrationError, RefusedError, diagnosis, ends, progress, rsync
+from ferryman.migrate import MigrationError, RefusedError, changes, diagnosis, ends, progress, rsync
 from ferryman.migrate.diagnosis import Cause
 from ferryman.migrate.engine import Engine, Line
 from ferryman.migrate.report import Standing
-from ferryman.migrate.volumes import Volume
+from ferryman.migrate.volumes import Volume, shown
 
 LONGEST_PAUSE: Final = 30.0
 _LOG_PATIENCE: Final = 3.0
@@ -33,6 +33,7 @@ _PACE: Final = 0.05
 """Seconds between looks at what rsync writes; a pipe holds more than it writes meanwhile."""
 _BATCH: Final = 65536
 _DIFFERENCES: Final = 100
+_NAMED: Final = 5
 _DIFFERENCE: Final = re.compile(r"(?:[<>ch.][fdLDS].{7,9}|\*[a-z]+ *) ")
 """rsync(1), --itemize-changes; everything else is numbers at the end."""
 
@@ -133,11 +134,34 @@ class Carrier:
         self.standing = standing
         self._watcher = watcher
         self._partials = 0
+        self._began = 0
 
     async def copy(self) -> None:
-        """Until it is there. Raises MigrationError with the reason, RefusedError, Interrupted."""
-        command = self._command(rsync.command)
+        """Until it is there. Raises MigrationError with the reason, RefusedError, Interrupted.
+
+        What was written to while it was read is read once more; what is written to even then is in the standing.
+        """
+        standing, command = self.standing, self._command(rsync.command)
+        standing.changed = 0
         await self._repeat("moving", command, self._take_progress, self._copied)
+        if await self._changed():
+            moved = standing.files_moved
+            await self._repeat("moving", command, self._take_progress, self._copied)
+            if count := standing.files_moved - moved:  # 0: what is written to is left out
+                standing.notes.append(f"{_files(count)} changed while being moved, and read once more")
+                if again := await self._changed():
+                    standing.changed = len(again)
+                    names = ", ".join(shown(name) for name in again[:_NAMED])
+                    standing.notes.append(
+                        f"{_files(len(again))} changed even then, and may be half old, half new: {names}"
+                    )
+
+    async def _changed(self) -> list[str]:
+        """The files that were written to while the last attempt ran."""
+        way = self._way
+        if way.flags.dry_run or not self.standing.files_moved:
+            return []
+        return await asyncio.to_thread(changes.since, self._volume.path, self._began, way.stopping.is_set)
 
     async def compare(self) -> None:
         """By checksums; what differs is in the standing. Raises as `copy`."""
@@ -180,7 +204,7 @@ class Carrier:
             standing.attempts += state == "moving"
             self._watcher.changed(standing)
             begin()
-            started = time.monotonic()
+            started, self._began = time.monotonic(), time.time_ns()
             try:
                 cause = await self._once(command, take, ended)
             finally:
@@ -305,6 +329,10 @@ class Carrier:
         standing.files = standing.files_done = stats.files
         standing.total = stats.size
         standing.deleted += stats.deleted
+
+
+def _files(count: int) -> str:
+    return "1 file was" if count == 1 else f"{count} files were"
 
 
 async def _paced(fd: int, take: Callable[[str], None]) -> None:

@@ -15,7 +15,8 @@ _SHOWN: Final = 10
 class Standing:
     """How one volume stands. Bytes and files are summed over attempts; `seconds`: of work on it.
 
-    `total`, `files`: of the whole volume, 0: not known yet. `now`: bytes of the present attempt.
+    `total`, `files`: of the whole volume, 0: not known yet. `now`: bytes of the present attempt. `changed`: files that
+    were written to whenever they were read.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Standing:
     compared: int | None = None
     differences: list[str] = field(default_factory=list)
     different: int = 0
+    changed: int = 0
     refused: bool = False
 
     @property

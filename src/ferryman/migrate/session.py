@@ -334,4 +334,10 @@ def _loopback() -> socket.socket:
 
 def problems(standings: Sequence[Standing]) -> list[str]:
     """What a migration that has come to its end should still be blamed for."""
-    return [f"{one.name}: {one.different} differences" for one in standings if one.different]
+    different = [f"{one.name}: {one.different} differences" for one in standings if one.different]
+    changed = [
+        f"{one.name}: {one.changed} files changed while they were read; stop what writes to them, and begin once more"
+        for one in standings
+        if one.changed
+    ]
+    return different + changed
