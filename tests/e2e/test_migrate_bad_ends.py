@@ -74,6 +74,18 @@ def test_a_token_is_good_for_one_migration(place: Place) -> None:
     trees.assert_same(place.source, place.target)
 
 
+def test_a_dry_run_does_not_use_a_token_up(place: Place) -> None:
+    serving, token = place.serve()
+    looking = place.migrate(str(place.source), token, "--dry-run")
+    assert looking.wait() == 0, looking.said
+    assert os.listdir(place.target) == []
+    serving.until_said("the token can be used again")
+    moving = place.migrate(str(place.source), token)
+    assert moving.wait() == 0, moving.said
+    assert serving.wait() == 0, serving.said
+    trees.assert_same(place.source, place.target)
+
+
 def test_nobody_without_the_clients_certificate_reaches_a_volume(place: Place) -> None:
     serving, token = place.serve()
     (place.source / "more").write_bytes(os.urandom(6_000_000))

@@ -117,6 +117,8 @@ def test_flags_do_what_they_say(tmp_path: Path, end: ExitStack) -> None:
     assert dry.wait() == 0, dry.said
     assert "would be moved" in dry.out
     assert sorted(os.listdir(target)) == ["old"]
+    assert migrate(tmp_path, end, str(source), str(tmp_path / "not" / "there"), "--dry-run").wait() == 0
+    assert not (tmp_path / "not").exists()
     assert migrate(tmp_path, end, str(source), str(target), "--exclude", "/cache").wait() == 0
     assert sorted(os.listdir(target)) == ["new", "old"]
     assert migrate(tmp_path, end, str(source), str(target), "--exclude", "/cache", "--delete").wait() == 0

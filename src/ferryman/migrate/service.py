@@ -191,7 +191,23 @@ class Service:
             self.finished = message
             asyncio.get_running_loop().call_later(0.5, self._ended.set)  # the answer first
             return {"ok": True}
+        if message.get("do") == "release":
+            async with self._changing:
+                await self._release()
+            return {"ok": True}
         return {"error": "this is a ferryman of another version"}
+
+    async def _release(self) -> None:
+        """The client only wanted to see what would be moved: its token is worth what it was before."""
+        for daemon in self._daemons:
+            await daemon.stop()
+            daemon.tidy()
+        self._daemons = []
+        self._data.update(expected="", claimed=0.0, volumes=[])
+        self._memory.save()
+        assert self._engine is not None
+        await self._engine.reload(self._end(self._listening), workers=self._workers)
+        self._say("the client made a dry run; the token can be used again")
 
     # its parts
 

@@ -110,6 +110,7 @@ class Session:
         self._journal = Journal()
         self._way: Way | None = None
         self._daemons: list[Daemon] = []
+        self._made: list[str] = []
         self._runtime = ""
         self._doors: dict[str, tuple[str, int]] = {}
         self._stopped = asyncio.Event()
@@ -153,7 +154,7 @@ class Session:
                 if self.order.kind == "token":
                     await self._claim(way)
                 await self._carry(way)
-                if self.order.kind == "token" and not self.order.flags.dry_run:
+                if self.order.kind == "token":
                     await self._finish(way)
             finally:
                 await engine.stop()
@@ -163,8 +164,15 @@ class Session:
                 await daemon.stop()
             for sock in sockets:
                 sock.close()
+            if self.order.flags.dry_run:
+                self._tidy()
+                volumes.remove_empty(self._made)
+        self._tidy()
+
+    def _tidy(self) -> None:
         for daemon in self._daemons:
             daemon.tidy()
+        self._daemons = []
 
     # the way
 
@@ -209,7 +217,7 @@ class Session:
         """Source and destination are here: the other end, and how to reach it."""
         for volume in self.order.sources:
             target = Volume(volume.name, volumes.destination(volume, self.order.folder), volume.single)
-            volumes.prepare_target(target.path)
+            self._made += volumes.prepare_target(target.path)
             daemon = Daemon(self._program, target, self._runtime, password, lambda: None)
             daemon.start()
             self._daemons.append(daemon)
@@ -235,11 +243,12 @@ class Session:
         way.password = str(answer.get("password", ""))
 
     async def _finish(self, way: Way) -> None:
-        """Tell the serving end. All is there in any case."""
+        """Tell the serving end. All is there in any case; after a dry run the token is to be good for another one."""
+        do = "release" if self.order.flags.dry_run else "finish"
         try:
-            await self._ask(way, ends.CONTROL, {"do": "finish", "volumes": len(self.standings)}, _FINISH)
+            await self._ask(way, ends.CONTROL, {"do": do, "volumes": len(self.standings)}, _FINISH)
         except MigrationError as error:
-            self._display.note(f"all is moved, but the serving end could not be told, so it still waits: {error}")
+            self._display.note(f"all is done, but the serving end could not be told, so it still waits: {error}")
 
     async def _ask(self, way: Way, service: str, message: dict[str, Any], limit: int) -> claim.Message:
         failures = 0

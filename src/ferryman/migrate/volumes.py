@@ -1,4 +1,4 @@
-"""What is moved where: SOURCE and DEST of a command line as values. Looks at folders, changes nothing.
+"""What is moved where: SOURCE and DEST of a command line as values. Looks at folders; makes those of destinations.
 
 The *contents* of a source go to its destination, whether or not a slash ends it: a volume's root to a volume's root.
 One SOURCE without a name goes to DEST itself; named ones (NAME=PATH), and several, each to DEST/NAME.
@@ -6,9 +6,10 @@ One SOURCE without a name goes to DEST itself; named ones (NAME=PATH), and sever
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,17 +88,29 @@ def check_apart(source: str, target: str) -> None:
         raise MigrationError(f"{shown(source)} and {shown(target)}: one is within the other")
 
 
-def prepare_target(path: str) -> None:
-    """Make the folder of a destination. Raises MigrationError."""
+def prepare_target(path: str) -> list[str]:
+    """Make a destination's folder. Those that were not there before, the innermost first. Raises MigrationError."""
     if any(ord(c) < 32 or c == "%" for c in path):
         # rsyncd.conf(5) has neither line breaks nor a way to write a plain % in a path
         raise MigrationError(f"{shown(path)}: a destination's path cannot have control characters or % in it")
+    missing, above = list[str](), path
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise MigrationError(f"cannot make the folder {shown(path)}: {error.strerror}") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise MigrationError(f"cannot write to {shown(path)}: permission denied")
+    return missing
+
+
+def remove_empty(folders: Iterable[str]) -> None:
+    """Of what `prepare_target` has made, whatever nobody has put anything into."""
+    for folder in sorted(folders, key=len, reverse=True):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
 
 def shown(path: str) -> str:

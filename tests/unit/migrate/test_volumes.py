@@ -68,3 +68,15 @@ def test_paths_that_a_daemon_cannot_have(tmp_path: Path) -> None:
     volumes.prepare_target(str(tmp_path / "x" / "y z"))
     assert (tmp_path / "x" / "y z").is_dir()
     assert "\n" not in volumes.shown("a\nb")
+
+
+def test_what_a_dry_run_has_made_is_removed(tmp_path: Path) -> None:
+    made = volumes.prepare_target(str(tmp_path / "a" / "one")) + volumes.prepare_target(str(tmp_path / "a" / "two"))
+    assert made == [str(tmp_path / "a" / "one"), str(tmp_path / "a"), str(tmp_path / "a" / "two")]
+    assert volumes.prepare_target(str(tmp_path / "a")) == []
+    (tmp_path / "a" / "two" / "file").touch()
+    volumes.remove_empty(made)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["two"]
+    (tmp_path / "a" / "two" / "file").unlink()
+    volumes.remove_empty(made)
+    assert not (tmp_path / "a").exists()
