@@ -234,7 +234,11 @@ def test_a_whole_table_takes_less_than_two_seconds(proxies: Callable[[str, int],
         found = diagnose(*command)
         sound(found)
         others = [found, *(diagnose(*command) for _ in range(4) if found.data["seconds"] >= 2)]  # a busy machine
-    assert [row["probe"] for row in found.data["checks"] if row["state"] == "skipped"] == ["ports", "idle"]
+    assert [row["probe"] for row in found.data["checks"] if row["state"] == "skipped"] == [
+        "ports",
+        "throughput",
+        "idle",
+    ]
     assert min(each.data["seconds"] for each in others) < 2
 
 
@@ -243,3 +247,43 @@ def test_silence_is_survived() -> None:
         found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), "--idle", "0.5,1")
     sound(found)
     assert [row["state"] for row in found.data["checks"] if row["probe"] == "idle"] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("kind", ["", "squid", "ferryman"])
+def test_a_far_end_that_reads_slowly_is_survived(kind: str, proxies: Callable[[str, int], int]) -> None:
+    with far_end() as end:
+        via = through(kind, proxies(kind, end.port)) if kind else []
+        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), *via, "--throughput", "4")
+    sound(found)
+    row = found.row("throughput")
+    assert row["state"] == "ok", found.output
+    assert float(row["evidence"]["rate"].removesuffix(" MB/s")) > 0
+    assert float(row["evidence"]["sent meanwhile"].removesuffix(" MB")) >= 4
+
+
+V6 = ["squid", "tinyproxy", "ferryman"]
+
+
+@pytest.mark.parametrize("kind", V6)
+def test_a_proxy_and_a_target_that_have_ipv6_addresses(
+    kind: str, place: Path, tmp_path: Path, run_ferry: Callable[..., Ferry]
+) -> None:
+    port = free_port("::1")
+    with ExitStack() as stack:
+        if kind == "squid":
+            text = f"http_port [::1]:{port}\nhttp_port 127.0.0.1:{port}\nhttp_access allow all"
+            stack.callback(squid.Squid(place, text, port).close)
+        elif kind == "tinyproxy":
+            peer = programs.tinyproxy(tmp_path, "Listen ::1", "Allow ::1")
+            stack.callback(peer.stop)
+            port = peer.port
+        else:
+            text = f'listeners: {{out: {{bind: "[::1]:{port}", connect: {{egress_allow: ["::1"]}}}}}}\n'
+            run_ferry(f"global: {{workers: 1}}\n{text}")
+        end = stack.enter_context(far_end(host="::1"))
+        found = diagnose(f"[::1]:{end.port}", "--far-end", end.token.text(), "--via", f"http://[::1]:{port}")
+        nobody = diagnose(f"[::1]:{end.port}", "--via", f"http://[::1]:{free_port('::1')}")
+    sound(found)
+    assert found.data["path"] == f"[::1]:{end.port} through http://[::1]:{port}"
+    assert f"[::1]:{port}" in found.row("reach")["said"]
+    assert nobody.codes == {"NO_PROXY_LISTENER"}

@@ -179,6 +179,23 @@ def test_a_router_that_lets_silent_connections_go(tmp_path: Path) -> None:
     assert [row["state"] for row in found.data["checks"] if row["probe"] == "idle"] == ["ok", "found"]
 
 
+def test_a_router_that_gives_up_on_a_target_that_reads_slowly(tmp_path: Path) -> None:
+    port = free_port()
+    with far_end() as end:
+        router = haproxy(
+            tmp_path,
+            port,
+            f"listen router\n  mode tcp\n  bind 127.0.0.1:{port}\n  timeout client 3s\n  timeout server 3s\n"
+            f"  server far 127.0.0.1:{end.port}\n",
+        )
+        try:
+            found = diagnose(f"localhost:{port}", "--far-end", end.token.text(), "--throughput", "14")
+        finally:
+            router.stop()
+    assert found.codes == {"TRANSFER_CUT"}
+    assert "did not read for 7 s" in found.found("TRANSFER_CUT")["said"]
+
+
 def test_a_firewall_that_lets_one_version_of_tls_through(tmp_path: Path) -> None:
     port = free_port()
     only_13 = "{ req.payload(0,0),hex -m sub 002B0003020304 }"  # supported_versions

@@ -163,7 +163,7 @@ ODD_ANSWERS: dict[str, tuple[str, str]] = {
 def test_an_odd_answer(name: str) -> None:
     code, answer = ODD_ANSWERS[name]
     with odd(says(answer)) as port:
-        found = through(port, 443, user="walter:right")
+        found = through(port, 443, "--timeout", "5", user="walter:right")
     assert found.codes == {code}
     assert found.exit_code == (4 if code == "PROXY_BUSY" else 1)
     assert found.found(code)["remedy"]

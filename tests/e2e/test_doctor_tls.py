@@ -18,6 +18,8 @@ from ferry import free_port
 from pki import Pki
 from programs import Peer
 
+from ferryman.wire.clienthello import ClientHello, parse
+
 BUMPING = "ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB tls-cert={folder}/operator.pem"
 PEEKING = ["acl step1 at_step SslBump1", "ssl_bump peek step1", "ssl_bump splice all"]
 OTHER = f"sha256:{'ab' * 32}"
@@ -106,7 +108,7 @@ def test_squid_that_goes_by_server_names(squids: Callable[..., str]) -> None:
         "acl step1 at_step SslBump1", "ssl_bump peek step1", names, "ssl_bump splice route", "ssl_bump terminate all"
     )
     with far_end() as end:
-        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), "--via", via)
+        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), "--via", via, "--timeout", "5")
     assert "SNI_POLICY" in found.codes
 
 
@@ -260,12 +262,9 @@ def test_a_target_that_refuses_tls_and_one_that_is_silent(tmp_path: Path) -> Non
 # tunnels that lose something
 
 
-def lossy(carry: Callable[[socket.socket, socket.socket], None], idle: str = "0.4") -> Diagnosis:
+def lossy(carry: Callable[[socket.socket, socket.socket], None]) -> Diagnosis:
     with far_end() as end, odd(tunnels(end.port, carry=carry)) as port:
-        return diagnose(
-            f"localhost:{end.port}", "--far-end", end.token.text(), "--via", f"http://127.0.0.1:{port}",
-            "--idle", idle,
-        )  # fmt: skip
+        return diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), "--via", f"http://127.0.0.1:{port}")
 
 
 def test_a_proxy_that_drops_what_came_right_before_the_end() -> None:
@@ -289,6 +288,18 @@ def test_a_token_of_another_far_end() -> None:
     assert "FAR_END_MISSING" in found.codes
 
 
+def test_a_proxy_that_wants_a_server_name() -> None:
+    def carry(client: socket.socket, server: socket.socket) -> None:
+        hello = parse(client.recv(4096, socket.MSG_PEEK))
+        if not isinstance(hello, ClientHello) or hello.sni:
+            relay(client, server)
+
+    with far_end() as end, odd(tunnels(end.port, carry=carry)) as port:
+        more = ["--via", f"http://127.0.0.1:{port}", "--timeout", "5"]
+        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), *more)
+    assert found.found("SNI_POLICY")["said"].startswith("with no server name: ")
+
+
 def test_a_firewall_that_knows_one_version_only() -> None:
     def carry(client: socket.socket, server: socket.socket) -> None:
         if b"\x00\x2b" not in client.recv(4096, socket.MSG_PEEK):  # supported_versions: TLS 1.3
@@ -296,5 +307,6 @@ def test_a_firewall_that_knows_one_version_only() -> None:
         relay(client, server)
 
     with far_end() as end, odd(tunnels(end.port, carry=carry)) as port:
-        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), "--via", f"http://127.0.0.1:{port}")
+        more = ["--via", f"http://127.0.0.1:{port}", "--timeout", "5"]
+        found = diagnose(f"localhost:{end.port}", "--far-end", end.token.text(), *more)
     assert "TLS_VERSION_BLOCKED" in found.codes

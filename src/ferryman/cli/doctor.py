@@ -89,6 +89,8 @@ def doctor(**_: object) -> None:
     "--module", metavar="NAME", default="", help="The module that rsync is asked for; none: the list of them."
 )
 @click.option("--idle", metavar="SECONDS,...", default="", help="Does a connection survive silence of this length?")
+@click.option("--throughput", metavar="SECONDS", type=click.FloatRange(0, 240), default=0.0,
+              help="How fast do bytes get through, and is one survived who reads slowly? Takes --far-end.")  # fmt: skip
 @click.option("--timeout", metavar="SECONDS", type=click.FloatRange(0.1, 300), default=10.0, show_default=True,
               help="How long a connection or an answer may take.")  # fmt: skip
 @click.option("--no-direct", is_flag=True, help="Do not ask the target without the proxy, to compare certificates.")

@@ -42,6 +42,7 @@ def read(target: str | None, options: Mapping[str, Any]) -> Path:
         ports=options["ports"],
         module=_parsed("--module", _word, options["module"]),
         idle=_parsed("--idle", _times, options["idle"]),
+        throughput=options["throughput"],
         patience=options["timeout"],
         direct=not options["no_direct"],
         control=_control(options),

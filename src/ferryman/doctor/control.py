@@ -213,7 +213,7 @@ def _request(control: Control, protocol: str, bearer: str) -> bytes:
         key = base64.b64encode(secrets.token_bytes(16)).decode()
         lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
         return "\r\n".join(
-            [f"GET {address} HTTP/1.1", *lines, "Sec-WebSocket-Protocol: v5.channel.k8s.io", "", ""]
+            [f"GET {address} HTTP/1.1", *lines, "Sec-WebSocket-Protocol: v5.channel.k8s.io, v4.channel.k8s.io", "", ""]
         ).encode()
     lines += [f"X-Stream-Protocol-Version: v{number}.channel.k8s.io" for number in (4, 3, 2, 1)]
     return "\r\n".join([f"POST {address} HTTP/1.1", *lines, "Content-Length: 0", "", ""]).encode()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ferryman.doctor import control, handshake, proxy, reach, streams
+from ferryman.doctor import control, handshake, proxy, reach, streams, throughput
 from ferryman.doctor.handshake import Shaker
 from ferryman.doctor.path import Path
 from ferryman.doctor.report import Check, Report, skipped
@@ -17,6 +17,7 @@ Tell = Callable[[str], None]
 
 _NO_FAR_END = "it takes the far end's help: `ferryman doctor serve` at the target, and its token (--far-end)"
 _NO_TLS = "there is no TLS"
+_OPENED = "TLS is opened on the way"
 
 
 def examine(path: Path, tell: Tell = lambda text: None) -> Report:
@@ -51,11 +52,13 @@ def _data_path(path: Path, tell: Tell) -> list[Check]:
         rows = helped.result() if helped else [skipped(probe, _NO_FAR_END) for probe in streams.PROBES]
     checks += shaken.checks
     if not shaken.stands:
-        return [*checks, *(skipped(probe, _NO_TLS) for probe in (*streams.PROBES, "idle"))]
-    if path.token and any(check.verdict and check.verdict.code == "MITM" for check in checks):
+        return [*checks, *(skipped(probe, _NO_TLS) for probe in (*streams.PROBES, "throughput", "idle"))]
+    opened = any(check.verdict and check.verdict.code == "MITM" for check in checks)
+    if path.token and opened:
         rows = streams.proof(shaker, path.token, places)
+    rows += [skipped("throughput", _OPENED)] if opened else throughput.examine(shaker, path.token, places, tell)
     return [*checks, *rows, *streams.idle(shaker, path.token, places, tell)]
 
 
 def _rest(probes: list[str], why: str) -> list[Check]:
-    return [skipped(probe, why) for probe in (*probes, "tls", "rsync", *streams.PROBES, "idle")]
+    return [skipped(probe, why) for probe in (*probes, "tls", "rsync", *streams.PROBES, "throughput", "idle")]

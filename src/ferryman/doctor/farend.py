@@ -22,6 +22,7 @@ from typing import Final
 
 from ferryman.doctor.apiserver import answer as api_answer
 from ferryman.doctor.pairing import GREETING, HELLO, LONGEST_ASK, RSYNC, Token, ask, asked, tell
+from ferryman.doctor.throughput import swallow
 from ferryman.doctor.tlsstream import TlsFault, TlsStream
 from ferryman.doctor.tunnel import Cut, Tunnel
 from ferryman.errors import StartError
@@ -208,6 +209,8 @@ class FarEnd:
             if not self._is_first(wanted[1]):
                 return _AGAIN
             self._known(tunnel.sock)
+            if wanted[0] == "sink":
+                return f"took {swallow(stream, data[wanted[2] :], _PATIENCE)} bytes"
             for _ in _echo(stream.read, stream.write):
                 continue
             return f"had its bytes sent back, in {stream.version}"

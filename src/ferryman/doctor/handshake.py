@@ -52,8 +52,8 @@ class Shaker:
     def __init__(self, path: Path, dialer: Dialer, form: str, took: float = 0.0) -> None:
         self.path, self.dialer, self.form, self.took = path, dialer, form, took
 
-    def shake(self, name: str = "", version: str = "") -> Shake:
-        """Over the path, as the migration does it."""
+    def shake(self, name: str | None = "", version: str = "") -> Shake:
+        """Over the path, as the migration does it. `name`: the server name sent; "": that of the path, None: none."""
         stream = self._stream(name, version)
         try:
             opened = self.open()
@@ -113,9 +113,9 @@ class Shaker:
         tunnel.close()
         return reply
 
-    def _stream(self, name: str = "", version: str = "") -> TlsStream:
+    def _stream(self, name: str | None = "", version: str = "") -> TlsStream:
         context = client_context(version, self.path.client_certificate)
-        return TlsStream(context, name or self.path.server_name)
+        return TlsStream(context, None if name is None else name or self.path.server_name)
 
     def _over(self, stream: TlsStream, tunnel: Tunnel, seconds: float = 0.0, sent: bool = False) -> Shake:
         tunnel.skip = HELLO if self.path.token else b""

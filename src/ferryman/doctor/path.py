@@ -43,6 +43,7 @@ class Path:
     ports: tuple[int, ...] = ()  # more ports of the host to ask the proxy for
     module: str = ""  # of rsync; "": ask for the list
     idle: tuple[float, ...] = ()
+    throughput: float = 0.0  # seconds; 0: not asked for
     patience: float = PATIENCE
     direct: bool = True  # whether the target may be asked without the proxy, to compare
     control: Control | None = None

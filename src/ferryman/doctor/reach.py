@@ -7,6 +7,7 @@ import time
 from ferryman.doctor.path import Path
 from ferryman.doctor.report import Check, finding, fine, skipped
 from ferryman.doctor.tunnel import Cut, Dialer, Unreached
+from ferryman.wire.authority import format_authority
 
 _GRACE = 0.05
 """Seconds in which a filter in front of a listener resets a connection that it has let begin."""
@@ -30,7 +31,7 @@ def examine(path: Path, dialer: Dialer, places: dict[str, str]) -> list[Check]:
 
 
 def _reach(dialer: Dialer, host: str, port: int, proxied: bool, places: dict[str, str]) -> Check:
-    place = f"{host}:{port}"
+    place = format_authority(host, port)
     begun = time.monotonic()
     try:
         tunnel = dialer.connect(host, port)

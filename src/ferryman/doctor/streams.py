@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Final
 
@@ -27,6 +27,8 @@ PROBES: Final = ("far end", "server name", "bytes", "server first", "half-close"
 
 _WITHIN: Final = 5.0
 """Seconds for what is only for comparison, or comes after silence."""
+PROGRESS: Final = 30.0
+"""Seconds between two lines about a long silence."""
 _SOUND: Final = {
     "bytes": "bytes that are not TLS arrive, and come back",
     "server first": "the far end may speak first",
@@ -48,9 +50,9 @@ def proof(shaker: Shaker, token: Token, places: dict[str, str]) -> list[Check]:
 
 def examine(shaker: Shaker, token: Token, places: dict[str, str]) -> list[Check]:
     """All rows of PROBES."""
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(7) as pool:
         reports = [pool.submit(_report, shaker, token, version) for version in VERSIONS]
-        stray = pool.submit(_stray, shaker, token)
+        strays = [pool.submit(_stray, shaker, name) for name in (f"doctor-{secrets.token_hex(4)}.invalid", None)]
         rows = [
             pool.submit(_plain, shaker, token, places, "bytes", "TLS_ONLY", _echoes),
             pool.submit(_plain, shaker, token, places, "server first", "WAITS_FOR_CLIENT", _greets),
@@ -62,7 +64,7 @@ def examine(shaker: Shaker, token: Token, places: dict[str, str]) -> list[Check]
             half = skipped("half-close", bytes_row.said if token.routed else "other bytes than TLS do not get through")
         return [
             *_reports([report.result() for report in reports], places),
-            _name_policy(shaker, token, stray.result(), places),
+            _name_policy(shaker, token, [stray.result() for stray in strays], places),
             bytes_row,
             first_row,
             half,
@@ -145,30 +147,29 @@ def _bound(stream: TlsStream, answer: dict[str, str]) -> str:
 # server names
 
 
-def _stray(shaker: Shaker, token: Token) -> tuple[Shake, str]:
-    """A handshake with a name that nobody has."""
-    name = f"doctor-{secrets.token_hex(4)}.invalid"
+def _stray(shaker: Shaker, name: str | None) -> tuple[Shake, str | None]:
+    """A handshake with a name that nobody has, or with none."""
     shake = shaker.shake(name=name)
     if shake.stream:
         shake.stream.close()
     return shake, name
 
 
-def _name_policy(shaker: Shaker, token: Token, stray: tuple[Shake, str], places: dict[str, str]) -> Check:
-    shake, name = stray
-    if shake.leaf and (fingerprint(shake.leaf) == token.fingerprint or fingerprint(shake.leaf) in shaker.path.expected):
-        return fine("server name", "another server name gets through as well")
-    came = shake.why or "another certificate is shown"
+def _name_policy(shaker: Shaker, token: Token, strays: list[tuple[Shake, str | None]], places: dict[str, str]) -> Check:
+    known = {token.fingerprint, *shaker.path.expected}
+    lost = [(shake, name) for shake, name in strays if not (shake.leaf and fingerprint(shake.leaf) in known)]
+    if not lost:
+        return fine("server name", "another server name gets through as well, and none")
     if token.routed or shaker.path.proxy is None:
         return skipped("server name", _ROUTED)
     aside = _without_proxy(shaker)
-    if aside:
-        other = aside.shake(name=name)
-        if other.stream:
-            other.stream.close()
-        if other.leaf == shake.leaf:  # b"" for both where it fails
-            return skipped("server name", _ROUTED)
-    return finding("server name", "SNI_POLICY", f"with the server name {name}: {came}", places)
+    if aside and all(_stray(aside, name)[0].leaf == shake.leaf for shake, name in lost):  # b"" where both fail
+        return skipped("server name", _ROUTED)
+    came = {name: shake.why or "another certificate is shown" for shake, name in lost}
+    said = "; ".join(
+        f"with {f'the server name {name}' if name else 'no server name'}: {why}" for name, why in came.items()
+    )
+    return finding("server name", "SNI_POLICY", said, places)
 
 
 # other bytes
@@ -266,14 +267,21 @@ def _half_close(shaker: Shaker, token: Token, places: dict[str, str]) -> Check:
 # silence
 
 
-def idle(shaker: Shaker, token: Token | None, places: dict[str, str], tell: Callable[[str], None]) -> list[Check]:
-    """A row per time, all at once; as long as the longest of them."""
+def idle(
+    shaker: Shaker, token: Token | None, places: dict[str, str], tell: Callable[[str], None], every: float = PROGRESS
+) -> list[Check]:
+    """A row per time, all at once; as long as the longest of them. Every so many seconds it tells how far it is."""
     times = sorted(set(shaker.path.idle))
     if not times:
         return [skipped("idle", "it takes its time: ask for it with --idle 20,70")]
     tell(f"silent for {', '.join(f'{each:g}' for each in times)} s: this takes {times[-1]:g} s")
     with ThreadPoolExecutor(len(times)) as pool:
-        return list(pool.map(lambda each: _idle(shaker, token, each, places, tell), times))
+        begun = time.monotonic()
+        rows = [pool.submit(_idle, shaker, token, each, places, tell) for each in times]
+        while silent := wait(rows, every).not_done:
+            past = min(time.monotonic() - begun, times[-1])
+            tell(f"{past:.0f} of {times[-1]:g} s: {len(silent)} of {len(rows)} connections are still silent")
+        return [row.result() for row in rows]
 
 
 def _idle(

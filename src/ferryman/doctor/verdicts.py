@@ -218,6 +218,12 @@ _ROWS: Final = (
     Verdict("COALESCED_LOST", "hint", "proxy", "Bytes sent together with CONNECT are lost.",
         "Clients that do not wait for the 200 hang. stunnel and ferryman wait. Squid does that where it peeks.",
         "nothing for a migration; in Squid splice at the first step, which looks at nothing"),
+    Verdict("TRANSFER_CUT", "error", "network", "The connection is cut while many bytes go through it.",
+        "Disks write slower than networks send, and full buffers on the way are taken for a dead connection: rsync "
+        "ends with error 10 or 12 in the middle of large files.",
+        "raise the limits on the way for connections on which nothing moves, in haproxy.cfg:\n"
+        "  timeout tunnel 2h\n"
+        "or send no faster than the disk writes: --bwlimit"),
     Verdict("IDLE_CUT", "error", "network", "The connection is cut while nothing is said.",
         "rsync is silent for long while it builds lists or compares checksums; it ends with error 12 or 30.",
         "raise the limits on the way to an hour and more, in squid.conf:\n"
