@@ -46,6 +46,11 @@ class Address:
             return f"{host}:{self.port:+d}" if self.port else host
         return f"{host}:{self.port}" + (f"-{self.last_port}" if self.last_port else "")
 
+    @property
+    def hostname(self) -> str:
+        """That a certificate could be for; "" of a Unix socket."""
+        return "" if self.family in ("unix", "abstract") else self.host
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiveProxy:

@@ -188,7 +188,7 @@ async def _secured(check: Check, server: Server, below: Layer, until: float) -> 
 
 def _tls(connect: TlsConnect, server: Server, below: Layer) -> Secure:
     """As dataplane.servertls asks a server, where no client is behind that asked for a name. Raises TlsFailure."""
-    host = "" if server.address.family in ("unix", "abstract") else server.address.host
+    host = server.address.hostname
     asked = host if connect.server_name is None else connect.server_name
     terms = contexts.terms_of(connect, connect.verify_name or ("" if asked else host))
     return Secure(below, contexts.for_server(terms), asked)

@@ -170,7 +170,7 @@ class Pool:
 
     def _wanted_by(self, session: Session) -> bool:
         """Would the session ask the server for the same as was asked?"""
-        connect, host = self.server.tls, self.server.address.host
+        connect, host = self.server.tls, self.server.address.hostname
         assert connect is not None
         asked = servertls.asked_name(session, connect, host), servertls.offered(session, connect)
         return asked == (connect.server_name if connect.server_name is not None else host, connect.alpn or ())

@@ -24,10 +24,10 @@ async def secure(session: Requester, backend: Backend, server: Server, fd: int) 
     """The handshake. Raises Failure, having closed `fd`."""
     connect = server.tls
     assert connect is not None
-    host = server.address.host
+    host = server.address.hostname
     asked = asked_name(session, connect, host)
     loop, kept = session.worker.loop, session.generation.tls_sessions
-    key = (server.id, asked, host)
+    key = (server.id, asked, server.address.host)
     since = loop.now
     session.deadline = since + (backend.negotiation_timeout or backend.connect_timeout or inf)
     try:
