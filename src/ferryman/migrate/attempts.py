@@ -346,7 +346,7 @@ async def _paced(fd: int, take: Callable[[str], None]) -> None:
             continue
         if not data:
             break
-        for line in cut.feed(data):
+        for line in progress.latest(list(cut.feed(data))):
             take(line)
         await asyncio.sleep(0 if len(data) == _BATCH else _PACE)
     for line in cut.end():

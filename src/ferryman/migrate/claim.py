@@ -10,13 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+
+from ferryman.config.render import printable
 
 LONGEST: Final = 65536
 PATIENCE: Final = 60.0
 """Seconds for an answer: folders are made and ferryman follows meanwhile."""
 _READ: Final = 30.0
+_MOST: Final = 16
+"""Connections at once; the oldest gives way: anybody may make one, and who has something to say says it at once."""
+_SHOWN: Final = 300
+_PASSWORD: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 Message = dict[str, Any]
 
@@ -36,6 +43,19 @@ def parse(raw: bytes) -> Message:
     return message
 
 
+def refusal(answer: Message) -> str:
+    """Why the other end refused, fit for one line of a terminal; "": it did not."""
+    return printable(str(answer["error"]))[:_SHOWN] if "error" in answer else ""
+
+
+def password(answer: Message) -> str:
+    """The daemons'. Raises ValueError."""
+    found = answer.get("password")
+    if not isinstance(found, str) or not _PASSWORD.fullmatch(found):
+        raise ValueError("the serving end answers with no password")
+    return found
+
+
 async def ask(path: str, message: Mapping[str, Any]) -> Message:
     """Ask through the engine's Unix socket. Raises Silence."""
     try:
@@ -53,8 +73,14 @@ async def ask(path: str, message: Mapping[str, Any]) -> Message:
 
 async def serve(path: str, answer: Callable[[Message], Awaitable[Message]]) -> asyncio.Server:
     """Answer at a Unix socket. What is no message is not answered."""
+    there: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there[writer] = None
+        if len(there) > _MOST:
+            oldest = next(iter(there))
+            del there[oldest]
+            oldest.transport.abort()
         try:
             with contextlib.suppress(OSError, ValueError, TimeoutError):
                 async with asyncio.timeout(_READ):
@@ -63,6 +89,7 @@ async def serve(path: str, answer: Callable[[Message], Awaitable[Message]]) -> a
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
         finally:
+            there.pop(writer, None)
             writer.close()
 
     return await asyncio.start_unix_server(one, path, limit=LONGEST)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from ferryman.config.render import printable
 from ferryman.migrate import rsync
 
 Outlook = Literal["again", "refused", "failed"]
@@ -44,7 +45,7 @@ def of(
     `hop`: whom ferryman connects to, in words; `engine`: why ferryman's own end is gone, if it is.
     """
     cause = _of(code, said, lines, hop, engine)
-    return replace(cause, text=" ".join(cause.text.split()))
+    return replace(cause, text=printable(" ".join(cause.text.split())), files=tuple(map(printable, cause.files)))
 
 
 def _of(code: int, said: Sequence[str], lines: Sequence[Mapping[str, Any]], hop: str, engine: str) -> Cause:

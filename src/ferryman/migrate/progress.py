@@ -7,7 +7,7 @@ that were moved in this attempt, per cent are of the whole volume: what an attem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -50,6 +50,13 @@ def parse(line: str) -> Progress | None:
         int(digits or 0), int(percent), float(rate) * _UNITS[unit], left, int(moved or 0),
         max(0, total - int(remaining or 0)), total,
     )  # fmt: skip
+
+
+def latest(lines: Sequence[str]) -> list[str]:
+    """Without lines of progress that others have overtaken; only those at the end of a file count files."""
+    written = [line.startswith(" ") and "B/s " in line for line in lines]
+    last = {"(xfr#" in line: number for number, line in enumerate(lines) if written[number]}
+    return [line for number, line in enumerate(lines) if not written[number] or number in last.values()]
 
 
 class Lines:

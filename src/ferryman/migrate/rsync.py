@@ -37,7 +37,7 @@ CODES: Final = {
     12: "connection cut in the middle",
     13: "rsync cannot say what it wants to say",
     14: "a connection between processes of rsync broke",
-    20: "interrupted",
+    20: "rsync was ended from outside, here or there",
     21: "a process of rsync failed",
     22: "out of memory",
     23: "some files could not be moved",
@@ -47,8 +47,8 @@ CODES: Final = {
     35: "the daemon did not answer",
 }
 """rsync(1), EXIT VALUES."""
-NETWORK: Final = frozenset({5, 10, 12, 30, 35})
-"""Codes that a connection is to blame for, or may be."""
+NETWORK: Final = frozenset({5, 10, 12, 20, 30, 35})
+"""Codes that a connection is to blame for, or may be; 20: a serving end that is stopped ends its daemons."""
 VANISHED: Final = 24
 PARTIAL: Final = 23
 

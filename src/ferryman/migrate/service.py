@@ -222,7 +222,7 @@ class Service:
 
     def _end(self, listening: socket.socket) -> End:
         return ends.server_end(
-            listening.getsockname()[:2],
+            ends.address(*listening.getsockname()[:2]),
             ends.shown(Identity(self._data["certificate"], self._data["key"])),
             self._data["expected"],
             {one.volume.name: one.path for one in self._daemons},

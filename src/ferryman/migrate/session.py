@@ -27,6 +27,7 @@ from ferryman.migrate.report import Standing
 from ferryman.migrate.rsyncd import Daemon
 from ferryman.migrate.token import Token
 from ferryman.migrate.volumes import Volume
+from ferryman.plan import Address
 
 _FINISH: Final = 5
 """Attempts to tell the serving end that all is there."""
@@ -222,12 +223,14 @@ class Session:
             daemon.start()
             self._daemons.append(daemon)
         client, server = certificates.make("client"), certificates.make("server")
-        listening = _loopback()
-        sockets.append(listening)
-        place = listening.getsockname()[:2]
+        if self.order.via is not None:  # which cannot be asked for a Unix socket
+            sockets.append(_loopback())
+            place = ends.address(*sockets[-1].getsockname()[:2])
+        else:
+            place = Address("unix", self._path("served"))
         daemons = {daemon.volume.name: daemon.path for daemon in self._daemons}
         serving = ends.server_end(place, ends.shown(server), client.certificate, daemons, {})
-        return serving, Peer((f"127.0.0.1:{place[1]}",), server.fingerprint, certificate=ends.shown(client))
+        return serving, Peer((str(place),), server.fingerprint, certificate=ends.shown(client))
 
     async def _claim(self, way: Way) -> None:
         """Become the client of the token. Raises RefusedError, MigrationError, Interrupted."""
@@ -238,9 +241,12 @@ class Session:
             "volumes": [one.name for one in self.order.sources],
         }
         answer = await self._ask(way, ends.CLAIM, message, self.order.limit)
-        if "error" in answer:
-            raise RefusedError(f"the serving end refused: {answer['error']}")
-        way.password = str(answer.get("password", ""))
+        if refusal := claim.refusal(answer):
+            raise RefusedError(f"the serving end refused: {refusal}")
+        try:
+            way.password = claim.password(answer)
+        except ValueError as error:
+            raise MigrationError(str(error)) from None
 
     async def _finish(self, way: Way) -> None:
         """Tell the serving end. All is there in any case; after a dry run the token is to be good for another one."""

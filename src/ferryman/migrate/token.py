@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import zlib
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +25,8 @@ PREFIX: Final = "fmt1-"
 SECRET: Final = 32  # bytes
 _LONGEST: Final = 4096
 _FINGERPRINT: Final = 32  # bytes of a SHA-256
+_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{0,253}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,10 @@ def parse(text: str) -> Token:
     try:
         data = json.loads(raw)
         token = Token(
-            addresses=tuple(_text(one) for one in data["a"]),
+            addresses=tuple(_text(one, _ADDRESS) for one in data["a"]),
             fingerprint=base64.b64decode(data["f"], validate=True).hex(),
             secret=base64.b64decode(data["s"], validate=True),
-            name=_text(data.get("n", "")),
+            name=_text(data.get("n", ""), _NAME),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError("the token is of another version of ferryman") from None
@@ -80,7 +83,8 @@ def parse(text: str) -> Token:
     return token
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
+def _text(value: object, form: re.Pattern[str]) -> str:
+    """A token may come from anybody: it names places on the network, and nothing else. Raises ValueError."""
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise ValueError(value)
     return value

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ferryman.config.render import printable
 from ferryman.migrate import MigrationError
 
 SINGLE: Final = "volume"
@@ -114,5 +115,6 @@ def remove_empty(folders: Iterable[str]) -> None:
 
 
 def shown(path: str) -> str:
-    """A path for messages, on one line."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\n", "\\n")
+    """A path for messages, on one line that steers no terminal."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return printable(text.replace("\n", "\\n"))

@@ -10,7 +10,7 @@ from ferryman.config.load import load
 from ferryman.config.source import Source
 from ferryman.migrate import certificates, ends
 from ferryman.migrate.ends import End, Peer, Via
-from ferryman.plan import Backend, Plan
+from ferryman.plan import Address, Backend, Plan
 
 CLIENT, SERVER = certificates.make("client"), certificates.make("server")
 
@@ -37,7 +37,9 @@ def test_a_client_end_pins_its_server_and_shows_its_certificate() -> None:
 
 def test_a_server_end_that_nobody_has_claimed_has_nothing_but_the_claim() -> None:
     services = {ends.CLAIM: "/tmp/claim", ends.CONTROL: "/tmp/control"}
-    plan = plan_of(ends.server_end(("127.0.0.1", 7002), ends.shown(SERVER), "", {"data": "/tmp/d"}, services))
+    plan = plan_of(
+        ends.server_end(ends.address("127.0.0.1", 7002), ends.shown(SERVER), "", {"data": "/tmp/d"}, services)
+    )
     assert [backend.name for backend in plan.backends] == [ends.CLAIM]
     [case] = plan.listeners[0].tls
     assert case.accept is not None
@@ -47,7 +49,9 @@ def test_a_server_end_that_nobody_has_claimed_has_nothing_but_the_claim() -> Non
 def test_a_claimed_one_wants_the_certificate_for_everything_else() -> None:
     services = {ends.CLAIM: "/tmp/claim", ends.CONTROL: "/tmp/control"}
     volumes = {"data": "/tmp/d"}
-    plan = plan_of(ends.server_end(("127.0.0.1", 7002), ends.shown(SERVER), CLIENT.certificate, volumes, services))
+    plan = plan_of(
+        ends.server_end(ends.address("127.0.0.1", 7002), ends.shown(SERVER), CLIENT.certificate, volumes, services)
+    )
     first, second = plan.listeners[0].tls
     assert first.accept is not None
     assert second.accept is not None
@@ -67,7 +71,9 @@ def test_a_server_of_others_may_speak_tls_1_2_and_hears_of_no_protocol() -> None
 
 def test_ids_are_places_and_all_lines_go_to_the_same_descriptor() -> None:
     client = ends.client_end(Peer(("192.0.2.7:1", "192.0.2.8:1")), None, {"a": ("127.0.0.1", 1)}, {})
-    server = ends.server_end(("127.0.0.1", 2), ends.shown(SERVER), CLIENT.certificate, {"a": "/a", "b": "/b"}, {})
+    server = ends.server_end(
+        Address("unix", "/served"), ends.shown(SERVER), CLIENT.certificate, {"a": "/a", "b": "/b"}, {}
+    )
     plan = plan_of(client, server)
     for ordered in (plan.listeners, plan.backends, plan.servers):
         assert [one.id for one in ordered] == list(range(len(ordered)))

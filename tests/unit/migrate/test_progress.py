@@ -37,6 +37,15 @@ def test_the_total_follows_from_per_cent() -> None:
     assert Progress(50, 0, 1.0, 1).total == 0
 
 
+def test_what_is_overtaken_is_left_out_and_the_count_of_files_is_not() -> None:
+    counted = [f"  {number}  1%  1.00kB/s  0:00:00 (xfr#{number}, to-chk=1/9)" for number in (1, 2)]
+    plain = [f"  {number}  1%  1.00kB/s  0:00:00  " for number in (3, 4)]
+    other = "Number of files: 9"
+    assert progress.latest([counted[0], plain[0], other, counted[1], plain[1]]) == [other, counted[1], plain[1]]
+    assert progress.latest([">f+++++++++ 5% 9 B/s ", counted[0]]) == [">f+++++++++ 5% 9 B/s ", counted[0]]
+    assert progress.latest([]) == []
+
+
 @given(
     st.lists(st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), max_size=50)), st.data()
 )
