@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import squid
 import trees
+from doctoring import odd
 from ferry import free_port, until
 from migrating import PASSWORD, USER, Migrating, Proxy, used
 from programs import program, run
 from servers import TlsServer
 
+from ferryman.migrate import certificates
 from ferryman.migrate import token as tokens
 
 
@@ -203,3 +208,44 @@ def test_command_lines_that_are_none(place: Place, arguments: list[str]) -> None
     running = place.migrate(*arguments)
     assert running.wait() in (1, 2)
     assert "ferryman" in running.err
+
+
+def test_a_serving_end_that_is_out_for_the_terminal(place: Place) -> None:
+    identity = certificates.make("server")
+    (place.folder / "evil.pem").write_text(identity.certificate + identity.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place.folder / "evil.pem")
+    context.set_alpn_protocols(["ferryman-migrate-claim"])
+    answers = [b'{"error": "no\\u001b]0;taken over\\u0007\\nferryman: all is well"}\n', b'{"password": "a\\u0000b"}\n']
+
+    def talk(sock: socket.socket, head: str) -> None:
+        with suppress(OSError), context.wrap_socket(sock, server_side=True) as tls:
+            tls.recv(65536)
+            tls.sendall(answers.pop(0))
+            tls.recv(1)
+
+    with odd(talk, wait=False) as port:
+        token = tokens.Token((f"127.0.0.1:{port}",), identity.fingerprint, os.urandom(32)).text()
+        refused = place.migrate(str(place.source), token)
+        assert refused.wait() == 3, refused.said
+        without = place.migrate(str(place.source), token)
+        assert without.wait() == 1, without.said
+    assert "no?]0;taken over??ferryman: all is well" in refused.err
+    assert "with no password" in without.err
+
+
+def test_strangers_at_the_clients_door(place: Place) -> None:
+    """Whoever else works on the machine can connect to where rsync does; that ends nothing."""
+    (place.source / "more").write_bytes(os.urandom(6_000_000))
+    running = place.migrate(str(place.source), str(place.target), "--bwlimit", "1m", "--retries", "0")
+    until(lambda: used(place.target) > 200_000 or running.process.poll() is not None, "something to be moved")
+    [line] = [line for line in running.children().values() if "rsync://" in line][:1]
+    door = re.search(r"@127\.0\.0\.1:(\d+)/", line)
+    assert door is not None
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", int(door[1])), 60) as sock:
+            sock.settimeout(60)
+            assert sock.recv(100).startswith(b"@RSYNCD: ")
+    assert running.wait() == 0, running.said
+    assert "attempt" not in running.err
+    trees.assert_same(place.source, place.target)

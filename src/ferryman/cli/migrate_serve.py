@@ -113,10 +113,11 @@ def _run(remembered: Memory, token_file: str | None) -> int:
     import asyncio
     import signal
 
+    from ferryman.config.render import printable
     from ferryman.migrate.service import Service
 
     async def main() -> int:
-        running = Service(remembered, lambda text: click.echo(f"ferryman: {text}", err=True))
+        running = Service(remembered, lambda text: click.echo(f"ferryman: {printable(text)}", err=True))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, running.stop)

@@ -14,10 +14,12 @@ from ferryman.migrate.token import Token
 GOOD = Token(("192.0.2.7:6443", "[2001:db8::7]:6443"), "5e" * 32, bytes(range(32)), "dvm.example.org")
 TOKENS = st.builds(
     Token,
-    st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=4).map(tuple),
+    st.lists(st.from_regex(r"\A([a-z0-9.-]{1,20}|\[[0-9a-f:]{2,20}\]):[0-9]{1,5}\Z"), min_size=1, max_size=4).map(
+        tuple
+    ),
     st.binary(min_size=32, max_size=32).map(bytes.hex),
     st.binary(min_size=32, max_size=32),
-    st.text(max_size=40),
+    st.from_regex(r"\A[A-Za-z0-9.-]{0,40}\Z"),
 )
 
 
@@ -61,3 +63,13 @@ def test_secrets_are_shown_nowhere() -> None:
     with pytest.raises(ValueError, match="damaged") as caught:
         token.parse(GOOD.text()[:-6])
     assert GOOD.text()[10:40] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["unix@/run/docker.sock", "", "host", "\x1b[2J:1", "host:1\n", "a b:1", "${HOME}:1"]
+)
+def test_it_names_places_on_the_network_only(address: str) -> None:
+    with pytest.raises(ValueError, match="another version"):
+        token.parse(Token((address,), GOOD.fingerprint, GOOD.secret).text())
+    with pytest.raises(ValueError, match="another version"):
+        token.parse(Token(GOOD.addresses, GOOD.fingerprint, GOOD.secret, "\x1b[2J").text())
