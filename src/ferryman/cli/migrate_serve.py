@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -146,11 +147,19 @@ def _run(remembered: Memory, token_file: str | None) -> int:
 
 def _write(path: str, token: str) -> None:
     from ferryman.migrate import MigrationError
-    from ferryman.migrate.memory import private
+
+    def ours(path: str, flags: int) -> int:
+        """A file that was there before is taken if it is ours; then nobody else can read it any more."""
+        fd = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        if os.fstat(fd).st_uid != os.geteuid():
+            os.close(fd)
+            raise PermissionError(errno.EPERM, "it is another user's")
+        os.fchmod(fd, 0o600)
+        os.ftruncate(fd, 0)
+        return fd
 
     try:
-        with open(path, "w", encoding="ascii", opener=private) as file:
-            os.fchmod(file.fileno(), 0o600)  # it may have been there before
+        with open(path, "w", encoding="ascii", opener=ours) as file:
             file.write(token + "\n")
     except OSError as error:
         raise MigrationError(f"cannot write the token to {path}: {error.strerror}") from None

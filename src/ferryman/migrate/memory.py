@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -69,8 +70,9 @@ class Memory:
         """
         self.remove_runtime()
         place = os.environ.get("XDG_RUNTIME_DIR", "")
-        place = place if os.path.isdir(place) and os.access(place, os.W_OK) else tempfile.gettempdir()
         try:
+            if not _is_ours(place):  # of another user after `su`, who could put something else in our folder's place
+                place = tempfile.gettempdir()
             self.runtime = tempfile.mkdtemp(prefix="ferryman-migrate-", dir=place)
         except OSError as error:
             raise MigrationError(f"cannot make a folder in {place}: {error.strerror}") from None
@@ -147,15 +149,29 @@ def unfinished(place: str) -> Iterator[Memory]:
 def _read(folder: str) -> Memory:
     path = os.path.join(folder, _FILE)
     try:
+        if not (_is_ours(folder) and _is_ours(path)):
+            raise MigrationError(f"{path} is another user's, or others can write to it: it is not followed")
         with open(path, encoding="utf-8") as file:
             whole = json.load(file)
         if whole["version"] != _VERSION:
             raise MigrationError(f"{path} was written by another version of ferryman")
-        return Memory(folder, whole["role"], whole["data"], float(whole["begun"]), str(whole["runtime"]))
+        role, data = whole["role"], whole["data"]
+        if role not in ("migrate", "serve") or not isinstance(data, dict):
+            raise ValueError(role)
+        return Memory(folder, role, data, float(whole["begun"]), str(whole["runtime"]))
     except OSError as error:
         raise MigrationError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise MigrationError(f"{path} is damaged; remove {folder} and begin anew, which finds what was moved") from None
+
+
+def _is_ours(path: str) -> bool:
+    """Whether it is there, and nobody else can change it. Raises OSError."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022 and not stat.S_ISLNK(found.st_mode)
 
 
 def _locked(folder: str) -> int:

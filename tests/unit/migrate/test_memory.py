@@ -61,3 +61,37 @@ def test_damage_is_said(tmp_path: Path, text: str) -> None:
     Path(made.folder, "state.json").write_text(text)
     with pytest.raises(MigrationError, match=r"damaged|another version"):
         memory.find(str(tmp_path), "migrate", made.name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+@pytest.mark.parametrize("whose", ["folder", "file", "writable", "link"])
+def test_what_another_user_wrote_is_not_followed(tmp_path: Path, whose: str) -> None:
+    made = memory.begin(str(tmp_path / "place"), "migrate", {})
+    made.close()
+    state = Path(made.folder, "state.json")
+    match whose:
+        case "folder":
+            os.chown(made.folder, 65534, 65534)
+        case "file":
+            os.chown(state, 65534, 65534)
+        case "writable":
+            os.chmod(made.folder, 0o777)
+        case _:
+            os.rename(made.folder, tmp_path / "elsewhere")
+            os.symlink(tmp_path / "elsewhere", made.folder)
+    with pytest.raises(MigrationError, match="another user's"):
+        memory.find(str(tmp_path / "place"), "migrate", made.name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+def test_another_users_runtime_folder_is_not_worked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = memory.begin(str(tmp_path / "place"), "migrate", {})
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        folder.mkdir(mode=0o700)
+    os.chown(theirs, 65534, 65534)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(mine))
+    assert made.make_runtime().startswith(str(mine))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(theirs))
+    assert not made.make_runtime().startswith(str(theirs))
+    made.forget()
