@@ -30,6 +30,9 @@ class ProxyUrl(NamedTuple):
     user: str
     password: str
 
+    def __repr__(self) -> str:
+        return f"ProxyUrl({written(self)})"
+
 
 def parse_proxy_url(text: str) -> ProxyUrl:
     """Read `http://user:password@host:3128`, `https://…`, `socks5://…`. Raises ValueError."""

@@ -75,13 +75,21 @@ def _judge(data: bytes, stream: TlsStream, patience: float) -> Greeting:
     if data.startswith(b"@ERROR"):
         return Greeting("error", line, line)
     if data.startswith(b"HTTP/") or b"<html" in data.lower():
-        while not isinstance(head := parse_head(data), Head):
-            more = _receive(stream, patience)
-            if not more or head is not None:
-                return Greeting("http", line)
+        while (head := parse_head(data)) is None:
+            more = _rest(stream, patience)
+            if not more:
+                break
             data += more
-        return Greeting("http", line, head=head)
+        return Greeting("http", line, head=head if isinstance(head, Head) else None)
     return Greeting("other", line)
+
+
+def _rest(stream: TlsStream, patience: float) -> bytes:
+    """More of an answer; b"": it ends here, however."""
+    try:
+        return _receive(stream, patience)
+    except (Cut, TlsFault):
+        return b""
 
 
 def _receive(stream: TlsStream, seconds: float, lines: int = 1) -> bytes:

@@ -177,8 +177,8 @@ class TlsStream:
         reason, first = error.reason or "", self._first
         if first[:1] not in (b"\x14", b"\x15", b"\x16", b"\x17") or first[1:2] != b"\x03":
             return TlsFault("foreign", shown(first), first)
-        if "ALERT" in reason or reason.startswith("TLSV1_"):
-            plain = first[0] == 21 and len(first) >= 7 and first[3:5] == b"\0\2"
+        plain = first[0] == 21 and len(first) >= 7 and first[3:5] == b"\0\2"
+        if plain or "ALERT" in reason or reason.startswith("TLSV1_"):
             name = _ALERTS.get(first[6], str(first[6])) if plain else _alert_name(reason)
             return TlsFault("alert", name)
         return TlsFault("failed", reason.lower().replace("_", " ") or str(error))

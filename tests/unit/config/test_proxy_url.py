@@ -82,3 +82,7 @@ def test_credentials_from_elsewhere() -> None:
     check_credential("any: thing/é", "password")
     with pytest.raises(ValueError, match="colon"):
         check_credential("a:b", "user")
+
+
+def test_the_password_is_not_shown() -> None:
+    assert repr(parse_proxy_url("http://walter:hunter2@proxy:3128")) == "ProxyUrl(http://proxy:3128)"
