@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -150,6 +151,33 @@ def test_what_a_proxy_says_is_said(place: Place) -> None:
             "--via-password-file", str(file),
         )  # fmt: skip
         assert right.wait() == 0, right.said
+        assert serving.wait() == 0
+        trees.assert_same(place.source, place.target)
+
+
+def test_the_proxys_password_is_changed_on_the_way(place: Place) -> None:
+    squid.need()
+    with ExitStack() as end:
+        proxy = Proxy(end.enter_context(squid.folder()))
+        end.callback(proxy.close)
+        (place.source / "big").write_bytes(os.urandom(4_000_000))
+        old, new = place.folder / "old", place.folder / "new"
+        old.write_text("0ld")
+        new.write_text(PASSWORD)
+        serving, token = place.serve("--address", f"localhost:{place.port}")
+        state = {"FERRYMAN_MIGRATIONS": str(place.folder / "state")}
+        first = place.migrate(
+            str(place.source), token, "--via", proxy.url, "--bwlimit", "1m", environment=state
+        )  # fmt: skip
+        until(lambda: used(place.target) > 1_000_000 or first.process.poll() is not None, "it to be half way")
+        first.process.send_signal(signal.SIGINT)
+        assert first.wait() == 130, first.said
+        before = place.migrate("--resume", "--via-user", USER, "--via-password-file", str(old), environment=state)
+        assert before.wait() == 3, before.said
+        assert "--via-password-file" in before.err, "what to do about a 407"
+        assert "--resume" in before.err, "there is something to go on with"
+        after = place.migrate("--resume", "--via-password-file", str(new), environment=state)
+        assert after.wait() == 0, after.said
         assert serving.wait() == 0
         trees.assert_same(place.source, place.target)
 

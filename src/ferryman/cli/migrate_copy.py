@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from ferryman.cli.migrate_order import order, renewed
 from ferryman.cli.verb import FAILED, FINE, INTERRUPTED, REFUSED, verb
 
 if TYPE_CHECKING:
     from ferryman.migrate.display import Display
-    from ferryman.migrate.ends import Via
     from ferryman.migrate.memory import Memory
-    from ferryman.migrate.session import Foreign, Order
-    from ferryman.migrate.token import Token
 
 _EXITS = {
     FINE: "everything is there",
@@ -58,12 +56,16 @@ def _bwlimit(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
 
     # go on after a crash, a reboot or Ctrl-C
     ferryman migrate --resume
+
+    # the same, when the proxy's password is another one by now
+    ferryman migrate --resume --via-password-file password
     """,
     exits=_EXITS,
 )
 @click.argument("places", metavar="SOURCE... DEST", nargs=-1)
 @click.option("--resume", metavar="[NAME]", is_flag=False, flag_value="", default=None,
-              help="Go on with an unfinished migration; NAME, if there are several.")  # fmt: skip
+              help="Go on with an unfinished migration; NAME, if there are several. The proxy, passwords, --parallel, "
+                   "--bwlimit, --retries and --timeout may be given anew.")  # fmt: skip
 @click.option("--via", metavar="URL", envvar="FERRYMAN_MIGRATE_VIA", default="",
               help="A proxy: http:// or https://, perhaps USER:PASSWORD@; also $FERRYMAN_MIGRATE_VIA.")  # fmt: skip
 @click.option("--via-user", metavar="USER", default="", help="Its user, if not in the URL.")
@@ -115,25 +117,21 @@ def copy(
     """  # fmt: skip
     from ferryman.migrate import memory
     from ferryman.migrate.display import choose
+    from ferryman.migrate.session import recalled
 
     where = place or memory.default_place()
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in more if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)]
     if resume is not None:
         if places:
             raise click.UsageError("--resume goes on with what was begun: it takes neither SOURCE nor DEST")
-        _refuse_others(more)
         remembered = memory.find(where, "migrate", resume)
+        remembered.data["order"] = renewed(recalled(remembered.data["order"]), more, given).kept()
+        remembered.save()
     else:
-        remembered = memory.begin(where, "migrate", {"order": _order(places, more).kept()})
+        asked = order(places, more, given)
+        remembered = memory.begin(where, "migrate", {"about": asked.about, "order": asked.kept()})
     raise click.exceptions.Exit(_run(remembered, choose(as_json, quiet), as_json))
-
-
-def _refuse_others(options: dict[str, Any]) -> None:
-    """What was asked for at the beginning holds: no option of it is silently left out."""
-    context = click.get_current_context()
-    for name in options:
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = {"address": "to", "excludes": "exclude"}.get(name, name).replace("_", "-")
-            raise click.UsageError(f"--resume goes on as it was begun: --{option} cannot be given with it")
 
 
 def _run(remembered: Memory, display: Display, as_json: bool) -> int:
@@ -166,8 +164,7 @@ def _run(remembered: Memory, display: Display, as_json: bool) -> int:
             display.tell("end", code=code, reason=reason, seconds=running.seconds, volumes=volumes)  # type: ignore[attr-defined]
         else:
             click.echo(report.text(running.standings, running.seconds, dry))
-        began = any(one.attempts for one in running.standings)
-        if code == FINE or dry or not began or running.complete:
+        if code == FINE or dry or running.complete or (code != INTERRUPTED and not running.begun):
             remembered.forget()
         else:
             remembered.remove_runtime()
@@ -178,112 +175,3 @@ def _run(remembered: Memory, display: Display, as_json: bool) -> int:
         return code
 
     return asyncio.run(main())
-
-
-def _order(places: tuple[str, ...], more: dict[str, Any]) -> Order:
-    """What the command line asks for. Raises click.UsageError, MigrationError."""
-    from ferryman.migrate import volumes
-    from ferryman.migrate.rsync import Flags
-    from ferryman.migrate.session import Order
-
-    foreign = _foreign(more)
-    sources, target = (places, "") if foreign else (places[:-1], places[-1] if places else "")
-    if not sources:
-        raise click.UsageError("say what to move, and where to: SOURCE... DEST")
-    try:
-        token = _token(target)
-        named = volumes.parse(sources)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    for volume in named:
-        volumes.check_source(volume)
-    if foreign and len(named) == 1 and not foreign.module:
-        raise click.UsageError("--to needs --module, the name of the daemon's module")
-    flags = Flags(
-        **{key: more[key] for key in ("delete", "sparse", "hard_links", "xattrs", "acls", "dry_run", "bwlimit")},
-        timeout=more["timeout"],
-        excludes=("lost+found", *more["excludes"]),
-    )
-    return Order(
-        tuple(named), flags, "" if token or foreign else str(Path(target).absolute()), token, foreign, _via(more),
-        more["parallel"], more["retries"], more["checksum"],
-    )  # fmt: skip
-
-
-def _token(text: str) -> Token | None:
-    """None: it is a folder. Raises ValueError."""
-    import sys
-
-    from ferryman.migrate import token
-
-    if text == "-":
-        return token.parse(click.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read())
-    if text.startswith("@"):
-        return token.parse(_first_line(text[1:], "token"))
-    return token.parse(text) if token.is_token(text) else None
-
-
-def _via(more: dict[str, Any]) -> Via | None:
-    from ferryman.config.proxy_url import parse_proxy_url
-    from ferryman.migrate.ends import Via
-
-    if not more["via"]:
-        for option in ("via_user", "via_password_file", "via_ca"):
-            if more[option]:
-                raise click.UsageError(f"--{option.replace('_', '-')} is of --via, which is missing")
-        return None
-    try:
-        parsed = parse_proxy_url(more["via"])
-    except ValueError as error:
-        raise click.UsageError(f"--via: {error}") from None
-    if parsed.user and (more["via_user"] or more["via_password_file"]):
-        raise click.UsageError("--via has credentials in its URL and beside it; leave one of them out")
-    if bool(more["via_user"]) != bool(more["via_password_file"]):
-        raise click.UsageError("--via-user and --via-password-file belong together")
-    password = _first_line(more["via_password_file"], "password") if more["via_password_file"] else ""
-    return Via(more["via"], more["via_user"], password, _absolute(more["via_ca"]))
-
-
-def _foreign(more: dict[str, Any]) -> Foreign | None:
-    import os
-
-    from ferryman.config.values import parse_connect_address
-    from ferryman.migrate.session import Foreign
-
-    given = [key for key in ("module", "password_file", "cert", "key", "ca", "fingerprint", "no_verify", "server_name")
-             if more[key]]  # fmt: skip
-    if not more["address"]:
-        if given:
-            raise click.UsageError(f"--{given[0].replace('_', '-')} is of --to, which is missing")
-        return None
-    try:
-        if not parse_connect_address(more["address"]).port:
-            raise ValueError("a port is missing: HOST:PORT")
-    except ValueError as error:
-        raise click.UsageError(f"--to: {error}") from None
-    if sum(bool(more[key]) for key in ("ca", "fingerprint", "no_verify")) != 1:
-        raise click.UsageError("say how the server is known: one of --ca, --fingerprint and --no-verify")
-    digits = re.sub("[: ]", "", more["fingerprint"]).lower()
-    if digits and not re.fullmatch("[0-9a-f]{64}", digits):
-        raise click.UsageError("--fingerprint: a SHA-256 has 64 hexadecimal digits")
-    path = more["password_file"]
-    password = _first_line(path, "password") if path else os.environ.get("RSYNC_PASSWORD", "")
-    return Foreign(
-        more["address"], more["module"], more["user"], password, _absolute(more["cert"]), _absolute(more["key"]),
-        _absolute(more["ca"]), digits, more["server_name"],
-    )  # fmt: skip
-
-
-def _absolute(path: str | None) -> str:
-    return str(Path(path).absolute()) if path else ""
-
-
-def _first_line(path: str, what: str) -> str:
-    from ferryman.migrate import MigrationError
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise MigrationError(f"cannot read the {what} in {path}: {why}") from None

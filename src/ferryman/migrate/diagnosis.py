@@ -75,7 +75,8 @@ def _network(code: int, text: str, lines: Sequence[Mapping[str, Any]], plain: tu
     line = _telling(lines)
     if line is not None and line.get("reason"):
         reason = _SERVER.sub(lambda _: f"{hop}: ", str(line["reason"]))
-        return Cause(f"{reason}{_carried(lines)} ({line.get('code', '--')}, rsync {code})", _outlook(line, reason))
+        text = f"{reason}{_carried(lines)} ({line.get('code', '--')}, rsync {code}){_advice(reason)}"
+        return Cause(text, _outlook(line, reason))
     meaning = rsync.CODES[code]
     ended = f" by the {line['ended_by']}" if line is not None and line.get("ended_by") else ""
     return Cause(f"{meaning}{ended}{_carried(lines)} (rsync {code})", "again", plain)
@@ -102,6 +103,16 @@ def _outlook(line: Mapping[str, Any], reason: str) -> Outlook:
     if "certificate" in reason or "TLS alert" in reason or "no version of TLS" in reason:
         return "refused"
     return "again"
+
+
+def _advice(reason: str) -> str:
+    """What to do about it, if that is plain."""
+    if (answer := _PROXY.search(reason)) is None:
+        by_the_proxy = "its certificate: " in reason and re.search(r"\bproxy \S+: its certificate", reason)
+        return "; --via-ca names the file that verifies the proxy" if by_the_proxy else ""
+    if answer[1] == "407":
+        return "; give its user and password: --via-user and --via-password-file"
+    return "; `ferryman doctor` finds out what the proxy allows" if answer[1] == "403" else ""
 
 
 def _outlook_of(denied: str) -> Outlook:

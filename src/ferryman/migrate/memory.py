@@ -48,6 +48,12 @@ class Memory:
     def name(self) -> str:
         return os.path.basename(self.folder)
 
+    def described(self) -> str:
+        """What people tell it from others by: since when, of what, and where to."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.begun))
+        about = str(self.data.get("about", ""))
+        return f"begun {since}" + (f", {about}" if about else "")
+
     def save(self) -> None:
         """Raises MigrationError."""
         whole = {
@@ -122,9 +128,9 @@ def find(place: str, role: Role, name: str) -> Memory:
         if not there:
             raise MigrationError(f"there is no unfinished migration in {place}")
         if len(there) > 1:
-            names = ", ".join(one.name for one in there)
+            names = "; ".join(f"{one.name}, {one.described()}" for one in there)
             raise MigrationError(
-                f"there are several unfinished migrations: {names}; name one: --resume {there[0].name}"
+                f"there are several unfinished migrations; name one, as in --resume {there[0].name}: {names}"
             )
         found = there[0]
     if found.role != role:

@@ -34,6 +34,7 @@ def first_data(targets: Sequence[Volume], bind: str, port: int, addresses: Seque
     """What a service begins with, for migrate.memory."""
     identity = certificates.make("server")
     return {
+        "about": "for " + ", ".join(volumes.shown(one.path) for one in targets),
         "targets": [[one.name, one.path, one.single] for one in targets],
         "bind": bind,
         "port": port,

@@ -69,6 +69,16 @@ class Order:
     def kind(self) -> Literal["folder", "token", "foreign"]:
         return "token" if self.token is not None else "foreign" if self.foreign is not None else "folder"
 
+    @property
+    def about(self) -> str:
+        """For people."""
+        to = volumes.shown(self.folder)
+        if self.token is not None:
+            to = " or ".join(self.token.addresses)
+        elif self.foreign is not None:
+            to = self.foreign.address
+        return f"{', '.join(volumes.shown(one.path) for one in self.sources)} to {to}"
+
     def kept(self) -> dict[str, Any]:
         """For migrate.memory."""
         data = asdict(self)
@@ -121,6 +131,12 @@ class Session:
     def complete(self) -> bool:
         """Is there nothing left to go on with?"""
         return all(one.state == "done" for one in self.standings)
+
+    @property
+    def begun(self) -> bool:
+        """Is there anything to go on with, that the same command would not find as well?"""
+        mine = self.order.kind == "token" and any(one.attempts for one in self.standings)
+        return mine or any(one.moved or one.state == "done" for one in self.standings)
 
     def stop(self) -> None:
         """Ctrl-C; the second one does not wait for anybody."""

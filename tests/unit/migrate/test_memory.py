@@ -41,10 +41,12 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 def test_which_is_meant(tmp_path: Path) -> None:
     place = str(tmp_path)
-    first, second = memory.begin(place, "migrate", {}), memory.begin(place, "migrate", {})
+    first, second = (memory.begin(place, "migrate", {"about": f"/{name} to /x"}) for name in "ab")
     for one in (first, second):
         one.close()
-    with pytest.raises(MigrationError, match="several"):
+    with pytest.raises(
+        MigrationError, match=rf"{first.name}, begun 20.*, /a to /x; {second.name}, begun 20.*, /b to /x"
+    ):
         memory.find(place, "migrate", "")
     with pytest.raises(MigrationError, match="the other end"):
         memory.find(place, "serve", first.name)
