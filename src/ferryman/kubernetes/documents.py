@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -148,10 +149,15 @@ class _JsonPlaces:
             index += 1
 
     def _mark(self, at: int) -> Mark:
-        text = self.source.text
-        begin = text.rfind("\n", 0, at) + 1
+        text, starts = self.source.text, _line_starts(self.source.text)
+        line = bisect_right(starts, at)
         end = at + 1 if text[at] in "{[" else _SKIPPER.raw_decode(text, at)[1]
-        return Mark(self.source.name, text.count("\n", 0, at) + 1, at - begin + 1, end - at)
+        return Mark(self.source.name, line, at - starts[line - 1] + 1, end - at)
+
+
+@lru_cache(4)
+def _line_starts(text: str) -> list[int]:
+    return [0, *(found.end() for found in re.finditer("\n", text))]
 
 
 # YAML
@@ -314,7 +320,8 @@ class _Data:
             else:
                 built[name] = value
         for each in merged:
-            built = {**cast(dict[str, Json], each), **built}
+            for name, value in cast(dict[str, Json], each).items():
+                built.setdefault(name, value)
         return built
 
 
@@ -373,7 +380,8 @@ def _places(event: _Event, events: Iterator[_Event], anchors: dict[str, _Node]) 
             else:
                 entries[key.value] = key, value
         for more in merged:
-            entries = {**more, **entries}
+            for name, entry in more.items():
+                entries.setdefault(name, entry)
         node = event, entries
     if isinstance(event, yaml.NodeEvent) and event.anchor:
         anchors[str(event.anchor)] = node

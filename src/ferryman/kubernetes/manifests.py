@@ -19,7 +19,7 @@ from ferryman.kubernetes.documents import Json, Places, documents
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _DEEPEST: Final = 20  # steps down to an object in lists of lists
 _LARGEST: Final = 256 * 1024 * 1024  # bytes of one file
-PLACEHOLDER: Final = re.compile(r"<[^<>\s][^<>]*>|\$\{?[A-Za-z_]\w*\}?|\{\{.*\}\}|\[\.\.\.\]")
+PLACEHOLDER: Final = re.compile(r"<[^<>\s][^<>]*>|\$\{?[A-Za-z_]\w*\}?|\{\{[^{}]*\}\}|\[\.\.\.\]")
 """What documentation and templates write where a value belongs."""
 
 

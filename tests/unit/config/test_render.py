@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ferryman.config.render import as_json, masked, render
@@ -72,9 +74,44 @@ def test_json_has_everything() -> None:
         ("password: password", "password: ********"),
         ("cache_peer p parent 3128 0 login=u:hush default", "cache_peer p parent 3128 0 login=u:**** default"),
         ("server a http://b:1 # nothing@all", "server a http://b:1 # nothing@all"),
+        ("protocolPassword hush", "protocolPassword ****"),
+        ("stunnel_tcp_proxy: u:hu sh@proxy:1", "stunnel_tcp_proxy: *******@proxy:1"),
     ],
 )  # fmt: skip
 def test_passwords_are_not_shown(line: str, shown: str) -> None:
     assert masked(line) == shown
     error = Diagnostic("error", Mark("f", 1, 1, 3), "wrong")
     assert render(error, [Source("f", line)]).split("\n")[1] == f"    {shown}"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "://a:",
+        "stunnel_tcp_proxy:x",
+        "login=",
+        "password:'",
+        "protocolPas ",
+        "@ ://a:",
+        "://",
+        "a@",
+        "Proxy-Authorization :",
+    ],
+)
+def test_the_time_for_a_line_grows_with_its_length_only(piece: str) -> None:
+    def took(length: int) -> float:
+        line = piece * (length // len(piece))
+        begun = time.process_time()
+        assert len(masked(line)) == len(line)
+        return time.process_time() - begun
+
+    took(1000)
+    assert min(took(100_000) for _ in range(3)) < 1.0, "a quadratic one takes half a minute"
+
+
+def test_a_text_with_thousands_of_findings_is_shown_in_a_moment() -> None:
+    source = Source("x", "what: is this\n" * 20_000)
+    begun = time.process_time()
+    for line in range(1, 20_001):
+        assert "^" in render(Diagnostic("error", Mark("x", line, 1, 4), "no"), [source])
+    assert time.process_time() - begun < 5.0, "once it took two minutes"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from ferryman.kubernetes.manifests import Reading, read
+from ferryman.kubernetes.manifests import PLACEHOLDER, Reading, read
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: n}\n"
 
@@ -93,3 +94,24 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 def test_lists_in_lists_without_end() -> None:
     text = '{"kind": "List", "apiVersion": "v1", "items": [' * 15 + "]}" * 15
     assert len(piped(text).lost) == 1
+
+
+FAULTY = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": 7}}
+LARGE = {
+    "many faulty ones": json.dumps({"kind": "List", "apiVersion": "v1", "items": [FAULTY] * 10_000}, indent=1),
+    "many merges": "apiVersion: v1\nkind: Pod\n" + "".join(f"<<: {{a{n}: 1}}\n" for n in range(10_000)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_time_for_a_text_grows_with_its_length_only(name: str) -> None:
+    begun = time.process_time()
+    piped(LARGE[name])
+    assert time.process_time() - begun < 5.0
+
+
+def test_the_time_for_a_placeholder_grows_with_its_length_only() -> None:
+    begun = time.process_time()
+    assert not PLACEHOLDER.search("{" * 100_000)
+    assert time.process_time() - begun < 1.0
+    assert PLACEHOLDER.search("{{ .Values.name }}")

@@ -96,16 +96,16 @@ def _plain(source: Source, diagnostics: Diagnostics) -> str:
     """The text without what is no YAML, every line where it was: `[...]` for what is left out, prose around code."""
     lines = source.text.split("\n")
     fenced = any(_FENCE.match(line) for line in lines)
-    kept, inside, block = [], False, [0, 0]
+    kept, inside, wanted = [], False, not fenced
     for number, line in enumerate(lines):
         if fenced and _FENCE.match(line):
             inside = not inside
             if inside:
                 end = next((at for at in range(number + 1, len(lines)) if _FENCE.match(lines[at])), len(lines))
-                block = [number, end]
+            wanted = inside and _KIND.search("\n".join(lines[number:end])) is not None
             kept.append("")
             continue
-        if fenced and not (inside and _KIND.search("\n".join(lines[block[0] : block[1]]))):
+        if not wanted:
             kept.append("")
         elif _OMITTED.fullmatch(line.rstrip("\r")) and line.strip() != "...":
             mark = Mark(source.name, number + 1, len(line) - len(line.lstrip()) + 1, len(line.strip()))

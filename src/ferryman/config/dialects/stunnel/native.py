@@ -41,7 +41,7 @@ class _Builder:
     def build(self) -> dict[str, object]:
         general = self._try(lambda: process.settings(self._process)) or {}
         self._check_inetd()
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         for service in self._services:
             self._names[id(service)] = _free(_STRANGE.sub("-", service.name).strip("-") or "service", taken)
         secondaries = self._secondaries()
@@ -266,9 +266,12 @@ def _reject(when: object, service: Options) -> At:
     return At({"action": "reject", "when": when}, service.mark)
 
 
-def _free(base: str, taken: set[str]) -> str:
-    name, number = base, 2
+def _free(base: str, taken: dict[str, int]) -> str:
+    """A name that nothing has yet. `taken`: the number that each name was last given, so that none is tried again."""
+    name, number = base, taken.get(base, 1)
     while name in taken:
-        name, number = f"{base}-{number}", number + 1
-    taken.add(name)
+        number += 1
+        name = f"{base}-{number}"
+    taken[base] = number
+    taken.setdefault(name, 1)
     return name
