@@ -81,6 +81,22 @@ def test_interrupted(site: Site) -> None:
     site.same()
 
 
+def test_what_was_there_already_is_not_counted_again(site: Site) -> None:
+    source, target, size = site.folder / "one", site.folder / "there", 6_000_000
+    source.mkdir()
+    (source / "big").write_bytes(os.urandom(size))
+    running = site.start("here", str(source), str(target), "--bwlimit", "1m")
+    until(lambda: used(target) > 3_000_000 or running.process.poll() is not None, "half of it")
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 130, running.said
+    again = site.start("here2", "--resume", "--json")
+    assert again.wait() == 0, again.said
+    [report] = again.events("end")
+    moved = report["volumes"][0]["moved"]
+    assert size - 1_000_000 < moved < size + 1_000_000, moved  # rsync tells it once a second
+    assert all(event["bytes"] <= size + 1_000_000 for event in again.events("volume") if event["state"] == "done")
+
+
 def test_both_ends_are_killed_and_started_again(site: Site) -> None:
     port = free_port()
     token = site.folder / "token"

@@ -237,19 +237,23 @@ class Carrier:
         self, command: Sequence[str], take: Callable[[str], None], ended: Callable[[Ending], None]
     ) -> Cause | None:
         """One attempt; None: it did what it should."""
-        way, listener = self._way, ends.listener_name(self._volume.name)
+        way, standing, listener = self._way, self.standing, ends.listener_name(self._volume.name)
         if way.engine.fault:
             return Cause(way.engine.fault, "failed")
         way.journal.clear(listener)
         heard = way.engine.heard_so_far
         ending = await self._run(command, take)
+        lines = list[Line]()
+        if ending.code in rsync.NETWORK or (ending.code and standing.now):
+            lines = await way.journal.of(listener, 0.2 if way.stopping.is_set() else _LOG_PATIENCE)
+        if lines:  # rsync counts what it found in place as well
+            standing.now = min(standing.now, diagnosis.carried(lines))
         way.check()
         if ending.code == 0:
             ended(ending)
             return None
         if ending.code in (rsync.VANISHED, rsync.PARTIAL):
             return self._partial(ending, ended)
-        lines = await way.journal.of(listener) if ending.code in rsync.NETWORK else []
         gone = ""
         if not lines:  # what ended the worker also ended its log
             gone = next((line for line in way.engine.messages_since(heard) if " killed by " in line), "")
@@ -321,11 +325,11 @@ class Carrier:
             standing.files_done, standing.files = found.files_done, found.files
         if found.percent:
             standing.total = found.total
-        standing.total = max(standing.total, standing.bytes)
 
     def _copied(self, ending: Ending) -> None:
         standing, stats = self.standing, ending.stats
-        standing.now, standing.files_now = stats.transferred_size, stats.transferred
+        sent = stats.transferred_size if self._way.flags.dry_run else stats.literal
+        standing.now, standing.files_now = sent, stats.transferred
         standing.files = standing.files_done = stats.files
         standing.total = stats.size
         standing.deleted += stats.deleted

@@ -90,8 +90,13 @@ def _telling(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 def _carried(lines: Sequence[Mapping[str, Any]]) -> str:
     """How far it got."""
-    count = max((int(line.get("bytes", {}).get("in", 0)) for line in lines), default=0)
+    count = carried(lines)
     return f", after {count} bytes" if count else ""
+
+
+def carried(lines: Sequence[Mapping[str, Any]]) -> int:
+    """Bytes of an attempt that went through."""
+    return max((int(line.get("bytes", {}).get("in", 0)) for line in lines), default=0)
 
 
 def _outlook(line: Mapping[str, Any], reason: str) -> Outlook:

@@ -49,7 +49,9 @@ def line(standing: Standing) -> str:
     """One volume, or all together."""
     if standing.state in ("comparing", "done"):
         return f"{standing.name}: {_STATES[standing.state]}, {size(standing.bytes)} moved"
-    head = f"{standing.name}: {standing.percent:3} %  {size(standing.bytes)}"
+    # an attempt that goes on with half a file counts that half once more, until it is through
+    there = min(standing.bytes, standing.total) if standing.total else standing.bytes
+    head = f"{standing.name}: {standing.percent:3} %  {size(there)}"
     if standing.total:
         head += f" of {size(standing.total)}"
     if standing.files:
@@ -57,7 +59,7 @@ def line(standing: Standing) -> str:
     if standing.state == "moving":
         if standing.rate:
             head += f", {size(standing.rate)}/s"
-        if standing.left is not None:
+        if standing.left:  # 0: rsync does not know yet
             head += f", {duration(standing.left)} left"
         return head
     return f"{head}, {_STATES.get(standing.state, standing.state)}"
@@ -73,6 +75,8 @@ def total(standings: Sequence[Standing]) -> Standing:
         whole.files_done += one.files_done
         whole.rate += one.rate
     known = all(one.total for one in standings)
+    if not all(one.files for one in standings):
+        whole.files = whole.files_done = 0
     if known and whole.rate and whole.state != "done":
         whole.left = round(max(0, whole.total - whole.bytes) / whole.rate)
     if not known:
