@@ -26,6 +26,7 @@ RSYNC: Final = b"@RSYNCD: 31.0\n"
 """The same within TLS."""
 
 _LONGEST: Final = 2000
+_HOST: Final = re.compile(r"[A-Za-z0-9._:%-]{0,253}")
 _ASK: Final = re.compile(rb"FERRYMAN-DOCTOR/1 ([a-z-]{1,20}) ([0-9a-f]{32}) ([0-9a-f]{64})\n")
 TOLD: Final = ("hello", "name", "version", "peer", "binding", "binding kind")
 """What a report has in it."""
@@ -66,7 +67,7 @@ def parse_token(text: str) -> Token:
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("the token is damaged; copy all of the line that `ferryman doctor serve` printed") from None
     whole = isinstance(token.host, str) and isinstance(token.port, int) and 0 <= token.port <= 65535
-    if not whole or len(token.fingerprint) != 32 or len(token.secret) != 16:
+    if not whole or not _HOST.fullmatch(token.host) or len(token.fingerprint) != 32 or len(token.secret) != 16:
         raise ValueError("the token is damaged; copy all of the line that `ferryman doctor serve` printed")
     return token
 

@@ -16,13 +16,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from types import UnionType
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ferryman.migrate import MigrationError
 
 Role = Literal["migrate", "serve"]
 _FILE: Final = "state.json"
 _VERSION: Final = 1
+_MOST: Final = 1 << 62
+T = TypeVar("T")
 
 
 def default_place() -> str:
@@ -150,6 +153,37 @@ def unfinished(place: str) -> Iterator[Memory]:
         raise MigrationError(f"cannot read {place}: {error.strerror}") from None
     found = [_read(os.path.join(place, name)) for name in names if os.path.isfile(os.path.join(place, name, _FILE))]
     yield from sorted(found, key=lambda one: one.begun)
+
+
+def restored(kind: type[T], data: object) -> T:
+    """A dataclass from what was written of it. Raises TypeError where that is of another version, or damaged."""
+    if not isinstance(data, dict):
+        raise TypeError(kind)
+    hints = get_type_hints(kind)
+    made = kind(
+        **{
+            name: tuple(value) if isinstance(value, list) and get_origin(hints.get(name)) is tuple else value
+            for name, value in data.items()
+        }
+    )
+    for name, hint in hints.items():
+        if not _fits(getattr(made, name), hint):
+            raise TypeError(name)
+    return made
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Is it of this type? Numbers are of a size that can be computed with."""
+    origin, of = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in of
+    if origin is UnionType:
+        return any(_fits(value, each) for each in of)
+    if origin in (list, tuple):
+        return isinstance(value, origin) and all(_fits(each, of[0]) for each in value)
+    if hint in (int, float):
+        return type(value) in (int, hint) and -_MOST < value < _MOST  # type: ignore[operator]
+    return isinstance(value, hint)
 
 
 def _read(folder: str) -> Memory:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 _LINE: Final = re.compile(
-    r"\s*([\d,.]+)\s+(\d{1,3})%\s+(\d+(?:\.\d+)?)([kMGTP]?)B/s\s+(?:(\d+):(\d\d):(\d\d)|\?\?:\?\?:\?\?)"
-    r"(?:\s+\(xfr#(\d+), (?:to|ir)-chk=(\d+)/(\d+)\))?\s*"
+    r"\s*([0-9,.]{1,26})\s+([0-9]{1,3})%\s+([0-9]{1,12}(?:\.[0-9]{1,6})?)([kMGTP]?)B/s\s+"
+    r"(?:([0-9]{1,7}):([0-9]{2}):([0-9]{2})|\?\?:\?\?:\?\?)"
+    r"(?:\s+\(xfr#([0-9]{1,15}), (?:to|ir)-chk=([0-9]{1,15})/([0-9]{1,15})\))?\s*"
 )
 _UNITS: Final = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 _LONGEST: Final = 4096
@@ -104,7 +105,7 @@ class Stats:
         """Does the line have one of them?"""
         name, colon, value = line.partition(":")
         field = _STATS.get(name.strip())
-        found = re.match(r"\s*([\d,.]+)", value)
+        found = re.match(r"\s*([0-9,.]{1,26})(?![0-9,.])", value)
         if not colon or field is None or found is None:
             return False
         setattr(self, field, int(re.sub("[,.]", "", found[1]) or 0))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from ferryman.migrate.memory import restored
+
 State = Literal["waiting", "moving", "comparing", "retrying", "done", "failed"]
 _SHOWN: Final = 10
 """Differences and causes that are shown."""
@@ -59,7 +61,7 @@ class Standing:
 
 def recalled(data: dict[str, Any]) -> Standing:
     """What `kept` gave. Raises TypeError if it is of another version."""
-    standing = Standing(**data)
+    standing = restored(Standing, data)
     if standing.state != "done":
         standing.state = "waiting"
         standing.refused = False

@@ -22,7 +22,7 @@ from ferryman.migrate.certificates import Identity
 from ferryman.migrate.display import Display
 from ferryman.migrate.ends import End, Peer, Via
 from ferryman.migrate.engine import Engine
-from ferryman.migrate.memory import Memory
+from ferryman.migrate.memory import Memory, restored
 from ferryman.migrate.report import Standing
 from ferryman.migrate.rsyncd import Daemon
 from ferryman.migrate.token import Token
@@ -87,23 +87,33 @@ class Order:
         return data
 
 
-def recalled(data: dict[str, Any]) -> Order:
+def recalled(data: Any) -> Order:
     """What `kept` gave. Raises MigrationError if it is of another version."""
     from ferryman.migrate.token import parse
 
     try:
-        return Order(
-            **{
+        return restored(
+            Order,
+            {
                 **data,
-                "sources": tuple(Volume(**one) for one in data["sources"]),
-                "flags": rsync.Flags(**{**data["flags"], "excludes": tuple(data["flags"]["excludes"])}),
+                "sources": [restored(Volume, one) for one in data["sources"]],
+                "flags": restored(rsync.Flags, data["flags"]),
                 "token": parse(data["token"]) if data["token"] else None,
-                "foreign": Foreign(**data["foreign"]) if data["foreign"] else None,
-                "via": Via(**data["via"]) if data["via"] else None,
-            }
+                "foreign": restored(Foreign, data["foreign"]) if data["foreign"] else None,
+                "via": restored(Via, data["via"]) if data["via"] else None,
+            },
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise MigrationError("what is remembered of it is of another version of ferryman") from None
+
+
+def _standings(order: Order, data: Any) -> list[Standing]:
+    """How its volumes stand. Raises MigrationError as `recalled`."""
+    try:
+        kept = {standing.name: standing for standing in map(report.recalled, data)}
+    except TypeError:
+        raise MigrationError("what is remembered of it is of another version of ferryman") from None
+    return [kept.get(one.name) or Standing(one.name) for one in order.sources]
 
 
 class Session:
@@ -111,11 +121,8 @@ class Session:
 
     def __init__(self, memory: Memory, display: Display) -> None:
         self._memory = memory
-        self.order = order = recalled(memory.data["order"])
-        kept = {one["name"]: one for one in memory.data.get("standings", [])}
-        self.standings = [
-            report.recalled(kept[one.name]) if one.name in kept else Standing(one.name) for one in order.sources
-        ]
+        self.order = order = recalled(memory.data.get("order"))
+        self.standings = _standings(order, memory.data.get("standings", []))
         self._display = display
         self._program = rsync.find()
         self._journal = Journal()
