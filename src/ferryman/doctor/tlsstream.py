@@ -59,6 +59,7 @@ class TlsStream:
         self._tunnel: Tunnel | None = None
         self._first = b""
         self.hello = b""
+        self._agreed = ""
         self.skip = b""  # passed over at the start of what is read
         if not server:
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -71,7 +72,8 @@ class TlsStream:
 
     @property
     def version(self) -> str:
-        return self._tls.version() or ""
+        """That was agreed on, for ever: after an alert of the peer OpenSSL does not know it any more."""
+        return self._agreed or self._tls.version() or ""
 
     @property
     def protocol(self) -> str:
@@ -104,6 +106,7 @@ class TlsStream:
             while True:
                 try:
                     self._tls.do_handshake()
+                    self._agreed = self._tls.version() or ""
                     self._flush(seconds)
                     return
                 except ssl.SSLWantReadError:

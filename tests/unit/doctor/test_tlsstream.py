@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ssl
 from collections.abc import Callable
@@ -63,8 +64,26 @@ def test_bytes_there_and_back_and_the_end(version: str, server: Start) -> None:
     assert stream.read(PATIENCE) == b"there"
     assert stream.read(PATIENCE) == b""
     stream.close()
+    assert stream.version == f"TLSv{version}"
     assert bindings == [mine]
     assert version == "1.3" or mine[1]
+
+
+def test_the_version_is_known_even_after_an_alert(server: Start) -> None:
+    """TLS 1.3: the client is done before the server complains that it has shown no certificate."""
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def complain(tunnel: Tunnel) -> None:
+        with contextlib.suppress(TlsFault):
+            TlsStream(context, server=True).handshake(tunnel, PATIENCE)
+
+    stream = TlsStream(client_context("1.3"), "localhost")
+    with connected(server(complain).port) as tunnel:
+        stream.handshake(tunnel, PATIENCE)
+        with pytest.raises(TlsFault, match="certificate"):
+            stream.read(PATIENCE)
+        assert stream.version == "TLSv1.3"
 
 
 def test_what_is_passed_over_is_not_read(server: Start) -> None:
