@@ -25,7 +25,8 @@ PASSWORD: Final = "STUNNEL_TCP_PROXY_PASSWORD"
 """Variable that stands for the proxy's password where the configuration is written down."""
 
 _NO_ROUTE: Final = "dvm-namespace.apps.target.invalid"
-_KIND: Final = re.compile(r"^kind:[ \t]*[\"']?MigrationController\b", re.MULTILINE)
+_KIND: Final = re.compile(r"""(?:^|[{,])[ \t-]*["']?kind["']?[ \t]*:[ \t]*["']?MigrationController\b""", re.MULTILINE)
+_OBJECT: Final = re.compile(r"""(?:^|[{,])[ \t]*["']?apiVersion["']?[ \t]*:""", re.MULTILINE)
 _OMITTED: Final = re.compile(r"^[ \t]*\[?\.\.\.\]?[ \t]*$")
 _FENCE: Final = re.compile(r"^```")
 _EXAMPLE: Final = "http://username:password@10.0.0.1:3128"
@@ -42,8 +43,10 @@ _KNOWN: Final = (
 
 
 def recognise(source: Source) -> int:
-    """How sure it is that this text is a MigrationController: 0 to 100."""
-    return 96 if _KIND.search(source.text) else 0
+    """How sure it is that this text is a MigrationController: 0 to 100. Other objects of a cluster are told so here."""
+    if _KIND.search(source.text):
+        return 96
+    return 40 if _OBJECT.search(source.text) else 0
 
 
 def parse(sources: Sequence[Source], diagnostics: Diagnostics, environment: Mapping[str, str]) -> Document:
@@ -52,9 +55,8 @@ def parse(sources: Sequence[Source], diagnostics: Diagnostics, environment: Mapp
     found = [each for source in sources for each in _resources(source, diagnostics)]
     if not found:
         if not diagnostics.errors:
-            diagnostics.error(
-                place, "there is no MigrationController", "name the file with `kind: MigrationController`"
-            )
+            hint = "of Kubernetes' objects it is the only one with a way for bytes: name the file that has it"
+            diagnostics.error(place, "there is no MigrationController", hint)
         return Document(NAME, {})
     for other in found[1:]:
         diagnostics.error(other.mark, "this is another MigrationController", "a cluster has one: name one")
@@ -79,8 +81,14 @@ def _resources(source: Source, diagnostics: Diagnostics) -> list[yamltree.Mappin
     """The MigrationControllers in a text. Documents of other kinds are named and left alone."""
     text = _plain(source, diagnostics)
     found = []
-    for value in yamltree.documents(Source(source.name, text), diagnostics):
+    todo = yamltree.documents(Source(source.name, text), diagnostics)[::-1]
+    while todo:
+        value = todo.pop()
         if not isinstance(value, yamltree.Mapping):
+            continue
+        items = value.values.get("items")
+        if isinstance(items, yamltree.Sequence):  # `oc get` without a name answers with a list
+            todo += items.items[::-1]
             continue
         kind = value.values.get("kind")
         name = kind.text if isinstance(kind, Word) else ""

@@ -51,6 +51,39 @@ def test_a_right_one() -> None:
     assert (str(hop), hop.user, hop.password) == ("http://10.0.0.1:3128", "u", "p@x")
 
 
+LISTED = """apiVersion: v1
+items:
+- apiVersion: migration.openshift.io/v1alpha1
+  kind: MigrationController
+  spec:
+    stunnel_tcp_proxy: http://u:p@10.0.0.1
+kind: List
+"""
+AS_JSON = """{
+    "apiVersion": "migration.openshift.io/v1alpha1",
+    "kind": "MigrationController",
+    "spec": {"stunnel_tcp_proxy": "http://u:p@10.0.0.1"}
+}"""
+
+
+@pytest.mark.parametrize("text", [LISTED, AS_JSON, " ".join(AS_JSON.split())])
+def test_as_a_cluster_prints_it(text: str) -> None:
+    """`oc get migrationcontroller -o yaml` prints a list, -o json its own manner."""
+    _, (found,) = loaded(text)
+    assert "without a port stunnel takes '10.0.0.1' for a port or service of localhost" in found
+    assert "write http://u:***@10.0.0.1:3128" in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["apiVersion: v1\nkind: Pod\n", '{"apiVersion": "v1", "kind": "Pod"}', "apiVersion: v1\nitems: []\nkind: List\n"],
+)
+def test_other_objects_of_a_cluster(text: str) -> None:
+    _, found = loaded(text)
+    assert "there is no MigrationController" in found[-1]
+    assert len(found) == 1 or "this Pod is not read" in found[0]
+
+
 @pytest.mark.parametrize("url", ["", "http://proxy.example:3128"])
 def test_no_proxy_and_no_credentials(url: str) -> None:
     way, found = proxied(url)
