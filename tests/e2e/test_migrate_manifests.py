@@ -163,6 +163,8 @@ def test_keys_that_may_be_in_use_are_not_replaced(tmp_path: Path) -> None:
         ((), "say --subdomain or --host"),
         (("--endpoint=nodeport",), "a nodeport needs --host"),
         (("--host=a.example", "--pvc=No"), "'No' is no name of a claim"),
+        (("--host=a.example", "--pvc=twice", "--pvc=twice=other"), "twice is named twice here"),
+        (("--host=a.example", "--pvc=a=same", "--pvc=b=same"), "same is named twice there"),
         (("--host=a.example", "--via=https://p.example:443"), "by http:// only, not by https://"),
         (("--host=a.example", "--via=http://[::1]:3128"), "stunnel takes no IPv6 address of a proxy"),
         (("--host=a.example", "--via=http://user@p.example:3128"), "--via: "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,7 +74,7 @@ def manifests(
     migration = dvm.Migration(
         source,
         destination,
-        tuple(_volume(claim) for claim in claims),
+        _volumes(claims),
         host or dvm.route_host(destination, subdomain or ""),
         port,
         endpoint,
@@ -91,6 +92,16 @@ def _check_names(*names: str) -> None:
     for name in names:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
             raise click.UsageError(f"{name!r} is no namespace: small letters, digits and `-`, 63 at most")
+
+
+def _volumes(claims: Sequence[str]) -> tuple[Volume, ...]:
+    """Two volumes in one would delete each other's files, as each is made to be like its source."""
+    volumes = tuple(map(_volume, claims))
+    for where, names in (("here", [one.source for one in volumes]), ("there", [one.destination for one in volumes])):
+        for name in names:
+            if names.count(name) > 1:
+                raise click.UsageError(f"--pvc: {name} is named twice {where}; a claim goes to one of its own")
+    return volumes
 
 
 def _volume(claim: str) -> Volume:
