@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import squid
 import trees
 from doctoring import odd
-from ferry import free_port, until
+from ferry import PATIENCE, free_port, until
 from migrating import PASSWORD, USER, Migrating, Proxy, used
 from programs import program, run
 from servers import TlsServer
@@ -277,3 +278,25 @@ def test_strangers_at_the_clients_door(place: Place) -> None:
     assert running.wait() == 0, running.said
     assert "attempt" not in running.err
     trees.assert_same(place.source, place.target)
+
+
+THIEF = """
+from ferryman.cli.main import main
+from ferryman.migrate import claim
+real = claim.ask
+async def ask(path, message):
+    return await real(path, {**message, "do": "release"} if message.get("do") == "finish" else message)
+claim.ask = ask
+main()
+"""
+
+
+def test_a_thief_cannot_leave_the_token_as_if_nobody_had_been_there(place: Place) -> None:
+    """Only after a dry run may a token be used again."""
+    _, token = place.serve()
+    stolen = [sys.executable, "-c", THIEF, "migrate", str(place.source), token, "--state", str(place.folder / "state")]
+    subprocess.run(stolen, check=False, capture_output=True, timeout=PATIENCE)
+    assert (place.target / "file").exists(), "the thief was there"
+    rightful = place.migrate(str(place.source), token)
+    assert rightful.wait() == 3
+    assert "the token was used already, by another client" in rightful.err

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -30,8 +31,12 @@ _PATIENCE: Final = 10.0  # seconds for a daemon to save what is half written
 _STRANGER: Final = 60.0  # seconds for a client to show the password
 _STRANGERS: Final = 8  # of them at once; the oldest gives way
 _PAUSE: Final = 0.5  # seconds, where no connection can be served
-_TURN: Final = 'echo >"/proc/self/fd/$FERRYMAN_ASK" && read -r turn <"/proc/self/fd/$FERRYMAN_TURN"'
+_TURN: Final = (
+    'echo "$RSYNC_ARG1 $RSYNC_ARG2" >"/proc/self/fd/$FERRYMAN_ASK" && read -r turn <"/proc/self/fd/$FERRYMAN_TURN"'
+)
 """What a daemon runs between the password and the first file: it waits until those before it have ended."""
+_ONLY_LOOKS: Final = re.compile(rb"--server -[lHogDtprXASWcv]*n[lHogDtprXASWcv]*(?:e[.A-Za-z0-9]*)?\n")
+"""What a client asks for that writes nothing: flags without values, --dry-run among them."""
 
 
 def configuration(volume: Volume, secrets_file: str, log: str) -> str:
@@ -70,6 +75,8 @@ class Daemon:
 
     def __init__(self, program: str, volume: Volume, folder: str, password: str, came: Callable[[], None]) -> None:
         self.volume = volume
+        self.written = False
+        """Whether a client may have changed something: it asked for more than a dry run."""
         self._base = tempfile.mkdtemp(prefix="v", dir=folder)
         self.path = os.path.join(self._base, "socket")  # short, whatever the volume is called
         self._program = program
@@ -168,13 +175,14 @@ class Daemon:
     async def _introduce(self, process: Process, asked: int, grant: int) -> None:
         """Wait until its client has shown the password; then end the daemon before it, and let it begin."""
         try:
-            if not await _readable(asked, _STRANGER) or not os.read(asked, 1):
+            if not await _readable(asked, _STRANGER) or not (request := os.read(asked, 4096)):
                 _signal_group(process.pid, signal.SIGKILL)
                 await process.wait()
                 return
             async with self._changing:
                 await self._end()
                 self._process = process
+                self.written = self.written or not _ONLY_LOOKS.fullmatch(request)
                 with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile
                     os.write(grant, b"\n")
             self._came()

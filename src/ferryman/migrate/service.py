@@ -64,6 +64,7 @@ class Service:
         self._engine: Engine | None = None
         self._ended = asyncio.Event()
         self._changing = asyncio.Lock()
+        self._taken_up = bool(self._data["expected"])  # what the client did before is not known
         self.finished: Message | None = None
 
     @property
@@ -194,12 +195,16 @@ class Service:
             return {"ok": True}
         if message.get("do") == "release":
             async with self._changing:
-                await self._release()
-            return {"ok": True}
+                return await self._release()
         return {"error": "this is a ferryman of another version"}
 
-    async def _release(self) -> None:
-        """The client only wanted to see what would be moved: its token is worth what it was before."""
+    async def _release(self) -> Message:
+        """The client only wanted to see what would be moved: its token is worth what it was before.
+
+        But not if it may have written: else a thief could do so, and leave the token as if nobody had been there.
+        """
+        if self._taken_up or any(daemon.written for daemon in self._daemons):
+            return {"error": "what is there may have been changed: the token stays used up"}
         for daemon in self._daemons:
             await daemon.stop()
             daemon.tidy()
@@ -209,6 +214,7 @@ class Service:
         assert self._engine is not None
         await self._engine.reload(self._end(self._listening), workers=self._workers)
         self._say("the client made a dry run; the token can be used again")
+        return {"ok": True}
 
     # its parts
 

@@ -145,6 +145,28 @@ def test_nothing_can_be_read_from_a_destination(tmp_path: Path) -> None:
 
 
 @needs_rsync
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        (["-an", "--delete", "--timeout=9"], False),
+        (["-aHAXSnc", "--numeric-ids", "--exclude=x"], False),
+        (["-a"], True),
+        (["-a", "-M-Tn"], True),
+        (["-an", "-s"], True),
+    ],
+)
+def test_whether_something_was_written_is_known(
+    tmp_path: Path, source: Path, arguments: list[str], written: bool
+) -> None:
+    async def test(daemon: Daemon, port: int) -> None:
+        await (await call(port, *arguments, f"{source}/", "DATA/")).wait()
+        assert daemon.written is written
+        assert written or not (tmp_path / "volume" / "file").exists()
+
+    run(tmp_path, test)
+
+
+@needs_rsync
 def test_a_connection_that_cannot_be_served_does_not_end_it(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
