@@ -183,6 +183,16 @@ def test_the_proxys_password_is_changed_on_the_way(place: Place) -> None:
         trees.assert_same(place.source, place.target)
 
 
+def test_a_serving_end_that_cannot_listen_leaves_nothing_behind(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", place.port)):
+        serving = Migrating(
+            place.folder / "there", "serve", "serve", str(place.target), "--listen", f"127.0.0.1:{place.port}"
+        )
+        assert serving.wait() == 1
+    assert "cannot listen" in serving.err
+    assert not list((place.folder / "there" / "state").iterdir())
+
+
 def test_nobody_there(place: Place) -> None:
     token = tokens.Token((f"127.0.0.1:{free_port()}",), "ab" * 32, os.urandom(32)).text()
     running = place.migrate(str(place.source), token, "--retries", "1")

@@ -210,3 +210,4 @@ def serve(listen: str, public: str | None) -> None:
 doctor.add_command(examine)
 doctor.add_command(serve)
 doctor.params.extend(each for each in examine.params if isinstance(each, click.Option))  # for its help
+doctor.exits = examine.exits

@@ -52,3 +52,4 @@ for command in (copy, serve, manifests):
     migrate.add_command(command)
 
 migrate.params.extend(parameter for parameter in copy.params if isinstance(parameter, click.Option))  # for its help
+migrate.exits = copy.exits

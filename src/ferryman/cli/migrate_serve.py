@@ -106,11 +106,11 @@ def serve(
         for volume in named:
             volumes.prepare_target(volume.path)
         remembered = memory.begin(where, "serve", service.first_data(named, *listen, addresses, server_name))
-    raise click.exceptions.Exit(_run(remembered, token_file))
+    raise click.exceptions.Exit(_run(remembered, token_file, resume is None))
 
 
-def _run(remembered: Memory, token_file: str | None) -> int:
-    """The exit code."""
+def _run(remembered: Memory, token_file: str | None, fresh: bool) -> int:
+    """The exit code. `fresh`: if nobody gets to have the token, there is nothing to go on with."""
     import asyncio
     import signal
 
@@ -122,6 +122,7 @@ def _run(remembered: Memory, token_file: str | None) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, running.stop)
+        known = not fresh
         try:
             await running.start()
             token = running.token
@@ -132,9 +133,12 @@ def _run(remembered: Memory, token_file: str | None) -> int:
                 click.echo(f"ferryman: the token is in {token_file}", err=True)
             else:
                 click.echo(token)
+            known = True
             await running.run()
         finally:
             await running.close()
+            if not known:
+                remembered.forget()
         if running.finished is not None:
             click.echo("ferryman: the client says that everything is there", err=True)
             return FINE

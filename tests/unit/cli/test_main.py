@@ -48,6 +48,13 @@ def test_the_verbs_of_a_verb_do_as_well(ferryman: Ferryman, name: str) -> None:
     assert command.examples.splitlines()[0] in result.stdout
 
 
+@pytest.mark.parametrize(("name", "verb"), [("migrate", "copy"), ("doctor", "path")])
+def test_the_verb_that_need_not_be_named_lends_its_exit_codes(ferryman: Ferryman, name: str, verb: str) -> None:
+    listed = ferryman(name, verb, "--help").output.partition("Exit codes:")[2]
+    assert listed.strip()
+    assert ferryman(name, "--help").output.endswith(listed)
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys; from ferryman.cli.main import main; main(['--help'], standalone_mode=False);"
