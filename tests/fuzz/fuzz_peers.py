@@ -63,7 +63,13 @@ def der() -> bytes:
 
 
 DER = der()
-SEEDS = [*HEADS, *GREETINGS, DER, b"\x16\x03\x03\0\x31\2\0\0\x2d\3\3" + bytes(32) + b"\0\x13\x01\0\0\5\0\x2b\0\2\3\4"]
+SEEDS = [
+    *HEADS,
+    *GREETINGS,
+    DER,
+    DER.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"),
+    b"\x16\x03\x03\0\x31\2\0\0\x2d\3\3" + bytes(32) + b"\0\x13\x01\0\0\5\0\x2b\0\2\3\4",
+]
 
 
 def one(data: bytes) -> None:

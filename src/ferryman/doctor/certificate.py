@@ -57,7 +57,7 @@ def look(der: bytes) -> Shown:
         read = x509.load_der_x509_certificate(der)
         subject, issuer = shown(read.subject.rfc4514_string()), shown(read.issuer.rfc4514_string())
         begins, ends = read.not_valid_before_utc, read.not_valid_after_utc
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return Shown(sha256, "cannot be read", "", "", None, None)
     return Shown(
         sha256, subject or "(empty)", issuer or "(empty)", shown(", ".join(certificate_names(der))), begins, ends
@@ -78,7 +78,7 @@ def fingerprints(data: bytes) -> frozenset[bytes]:
     found = _PEM.search(data)
     try:
         read = x509.load_pem_x509_certificate(found[0]) if found else x509.load_der_x509_certificate(data)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise ValueError("there is no certificate in it, neither PEM nor DER") from None
     return frozenset({fingerprint(read.public_bytes(Encoding.DER))})
 

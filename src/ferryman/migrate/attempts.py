@@ -29,6 +29,8 @@ _LOG_PATIENCE: Final = 3.0
 _PARTIALS: Final = 3
 """Attempts that may leave single files out, before that is how it ends."""
 _SAID: Final = 50
+_LINES: Final = 100
+"""Of the log, for each listener: whoever else is on this machine can have more written."""
 _PACE: Final = 0.05
 """Seconds between looks at what rsync writes; a pipe holds more than it writes meanwhile."""
 _BATCH: Final = 65536
@@ -59,6 +61,7 @@ class Journal:
     def hear(self, line: Line) -> None:
         kept = self.lines[str(line.get("listener"))]
         kept.append(line)
+        del kept[:-_LINES]
         self._came.set()
 
     def clear(self, listener: str) -> None:

@@ -7,6 +7,7 @@ nothing; they are good for a year so that a resumed migration finds them good.
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ferryman.plan import Certificate
 
 _VALID: Final = timedelta(days=366)
+_ALONE: Final = re.compile(r"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,19 @@ def fingerprint(pem: str) -> str:
 def is_single(pem: str) -> bool:
     """Is it one self-signed certificate that signs no others? Nothing else may become what a server trusts."""
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+    if not _ALONE.fullmatch(pem):  # OpenSSL would read more blocks than one, and of other kinds
+        return False
 
     try:
         [certificate] = x509.load_pem_x509_certificates(pem.encode())
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
+    except (
+        *(ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature, UnsupportedAlgorithm),
+        *(x509.DuplicateExtension, x509.InvalidVersion),
+    ):
         return False
     return not constraints.ca
 

@@ -81,3 +81,11 @@ def test_what_is_shown() -> None:
     assert not shown.expired(datetime.now(UTC))
     assert shown.expired(datetime.now(UTC) - timedelta(days=40000))
     assert look(b"no certificate").subject == "cannot be read"
+
+
+def test_a_certificate_of_a_version_that_does_not_exist() -> None:
+    bad = REAL.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+    assert bad != REAL
+    assert look(bad).subject == "cannot be read"
+    with pytest.raises(ValueError, match="no certificate"):
+        fingerprints(bad)

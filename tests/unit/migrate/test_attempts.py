@@ -193,3 +193,11 @@ def test_the_journal_waits_for_a_line_but_not_for_ever() -> None:
 
     run(both)
     assert found == [[{"listener": "to.data", "how": "reset"}], [], []]
+
+
+def test_lines_of_the_log_that_others_cause_are_not_kept_for_ever() -> None:
+    journal = Journal()
+    for number in range(5000):
+        journal.hear({"listener": "to.data", "reason": str(number)})
+    assert len(journal.lines["to.data"]) <= 100
+    assert journal.lines["to.data"][-1]["reason"] == "4999"

@@ -27,5 +27,8 @@ def test_only_a_single_self_signed_one_that_signs_nothing_may_be_claimed_with() 
     assert not certificates.is_single(authority.cert_pem.bytes().decode()), "an authority"
     assert not certificates.is_single(leaf), "signed by another"
     assert not certificates.is_single(good + certificates.make("client").certificate), "two"
+    trusted = authority.cert_pem.bytes().decode().replace(" CERTIFICATE", " TRUSTED CERTIFICATE")
+    assert not certificates.is_single(good + trusted), "one of a kind that OpenSSL reads as well"
+    assert not certificates.is_single(f"for whom it may concern: \N{LATIN SMALL LETTER E WITH ACUTE}\n{good}")
     for text in ("", "x", good[:-40], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         assert not certificates.is_single(text)
