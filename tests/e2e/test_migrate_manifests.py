@@ -169,6 +169,7 @@ def test_keys_that_may_be_in_use_are_not_replaced(tmp_path: Path) -> None:
         (("--host=a.example", "--via=http://[::1]:3128"), "stunnel takes no IPv6 address of a proxy"),
         (("--host=a.example", "--via=http://user@p.example:3128"), "--via: "),
         (("--host=a.example", "--via=p.example:3128"), "write http://p.example:3128"),
+        (("--host", "x.example\nexec = /bin/sh"), "--host: a host name with a byte that no name has"),
     ],
 )
 def test_what_cannot_work_is_not_rendered(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

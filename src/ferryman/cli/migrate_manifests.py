@@ -70,6 +70,8 @@ def manifests(
     _check_names(source, destination)
     if host is None and (endpoint != "route" or subdomain is None):
         raise click.UsageError("say --subdomain or --host" if endpoint == "route" else f"a {endpoint} needs --host")
+    _check_host(host, "--host")
+    _check_host(subdomain, "--subdomain")
     port = {"route": 443, "nodeport": node_port, "clusterip": dvm.PORT}[endpoint]
     migration = dvm.Migration(
         source,
@@ -102,6 +104,16 @@ def _volumes(claims: Sequence[str]) -> tuple[Volume, ...]:
             if names.count(name) > 1:
                 raise click.UsageError(f"--pvc: {name} is named twice {where}; a claim goes to one of its own")
     return volumes
+
+
+def _check_host(text: str | None, option: str) -> None:
+    """It gets into stunnel.conf, where a line of its own would be an option."""
+    from ferryman.wire.authority import parse_host
+
+    try:
+        parse_host(text or "unsaid")
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def _volume(claim: str) -> Volume:
