@@ -19,7 +19,8 @@ from ferryman.wire.authority import format_authority
 
 EARLY: Final = 0.4
 """Seconds for a 200 to a name that does not exist, or five times as long as the target's 200 took, if that is more.
-One that comes later is no early one. It is asked for twice: a machine that stands still for a moment proves nothing."""
+Where nothing came it is asked for once more, for four times as long: a machine that stands still for a moment proves
+nothing, and no 200 for such a name is right, however late."""
 
 _KEPT: Final = ("server", "via", "proxy-status", "x-squid-error", "proxy-authenticate", "www-authenticate",
                 "retry-after", "content-type", "alt-svc")  # fmt: skip
@@ -215,7 +216,7 @@ def nowhere(dialer: Dialer, proxy: ProxyUrl, form: str, took: float) -> tuple[Re
     name = f"doctor-{secrets.token_hex(4)}.invalid"
     seconds = max(EARLY, 5 * took)
     reply = _ask(dialer, proxy, name, 443, form, seconds)
-    return _ask(dialer, proxy, name, 443, form, seconds) if reply.how == "silent" else reply, name
+    return _ask(dialer, proxy, name, 443, form, 4 * seconds) if reply.how == "silent" else reply, name
 
 
 def facts(reply: Reply) -> dict[str, str]:
