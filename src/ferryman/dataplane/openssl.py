@@ -27,6 +27,7 @@ _CTRL_SET_STATUS_CB: Final = 63
 _CTRL_SET_STATUS_RESPONSE: Final = 71
 _CTRL_CLEAR_MODE: Final = 78
 _CTRL_SET_GROUPS_LIST: Final = 92
+_MODE_PARTIAL_WRITE: Final = 1
 _MODE_AUTO_RETRY: Final = 4
 _CACHE_OFF: Final = 0
 _STATUS_OK: Final = 0
@@ -185,6 +186,15 @@ def pause_at_each_record(sock: ssl.SSLSocket) -> None:
     """
     if _has_connections:
         _library.SSL_ctrl(_connection(sock)[0], _CTRL_CLEAR_MODE, _MODE_AUTO_RETRY, None)
+
+
+def write_all_records(sock: ssl.SSLSocket) -> None:
+    """Let a write go on with the next record, until the socket is full; otherwise each call writes a single one.
+
+    Where the socket is full nothing counts as written: the same bytes are to be given again.
+    """
+    if _has_connections:
+        _library.SSL_ctrl(_connection(sock)[0], _CTRL_CLEAR_MODE, _MODE_PARTIAL_WRITE, None)
 
 
 def is_amid_record(sock: ssl.SSLSocket) -> bool:
