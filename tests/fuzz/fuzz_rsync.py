@@ -29,9 +29,9 @@ SEEDS = [
 def lines(data: bytes, *cuts: int) -> list[str]:
     cut, found, begin = progress.Lines(), list[str](), 0
     for end in (*sorted(cuts), len(data)):
-        found += cut.feed(data[begin:end])
+        found += progress.texts(cut.feed(data[begin:end]))
         begin = end
-    return [*found, *cut.end()]
+    return [*found, *progress.texts([cut.rest])]
 
 
 def one(data: bytes) -> None:

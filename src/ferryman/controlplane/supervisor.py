@@ -124,7 +124,13 @@ class Supervisor:
         """Start, run, stop."""
         _raise_descriptor_limit()
         with contextlib.ExitStack() as cleanup:
-            await self._start(cleanup)
+            cleanup.callback(self._logs.close)
+            cleanup.callback(self._journal.close)
+            try:
+                await self._start(cleanup)
+            except StartError:
+                await self.fleet.stop()
+                raise
             tasks = [asyncio.create_task(self._tick())]
             if self._options.beside is not None:
                 tasks.append(asyncio.create_task(self._beside(self._options.beside)))
@@ -210,8 +216,6 @@ class Supervisor:
             if server is not None:
                 await server.stop()
         self._journal.notice("ferryman has stopped")
-        self._journal.close()
-        self._logs.close()
 
     def begin_stop(self, drain: bool) -> None:
         """Ask for the end: at once, or when the last connection has ended. Asking for a drain twice changes nothing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -31,9 +32,11 @@ _PARTIALS: Final = 3
 _SAID: Final = 50
 _LINES: Final = 100
 """Of the log, for each listener: whoever else is on this machine can have more written."""
-_PACE: Final = 0.05
-"""Seconds between looks at what rsync writes; a pipe holds more than it writes meanwhile."""
-_BATCH: Final = 65536
+_PACE: Final = 0.25
+"""Seconds between looks at what rsync writes: less than a pipe of _PIPE bytes takes to be full."""
+_LAST: Final = 0.01
+"""The same, when it is about to be over."""
+_PIPE: Final = 1 << 20
 _DIFFERENCES: Final = 100
 _NAMED: Final = 5
 _DIFFERENCE: Final = re.compile(r"(?:[<>ch.][fdLDS].{7,9}|\*[a-z]+ *) ")
@@ -278,6 +281,8 @@ class Carrier:
         """rsync, to its end."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
+        with contextlib.suppress(OSError):  # less is allowed to this user
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -307,7 +312,8 @@ class Carrier:
             del ending.said[:-_SAID]
 
         try:
-            await asyncio.gather(_paced(reading, line_came), _lines(process.stderr, complained))
+            complaints = asyncio.create_task(_lines(process.stderr, complained))
+            await asyncio.gather(_paced(reading, line_came, complaints), complaints)
             ending.code = await process.wait()
         finally:
             os.close(reading)
@@ -342,28 +348,30 @@ def _files(count: int) -> str:
     return "1 file was" if count == 1 else f"{count} files were"
 
 
-async def _paced(fd: int, take: Callable[[str], None]) -> None:
-    """rsync writes a line of progress for every file: to wake up for each would cost as much as moving a small one."""
+async def _paced(fd: int, take: Callable[[str], None], ended: asyncio.Task[None]) -> None:
+    """rsync writes a line of progress for every file: to wake up for each would cost as much as moving a small one.
+
+    `ended`: done once rsync is about to be over.
+    """
     cut = progress.Lines()
     while True:
-        try:
-            data = os.read(fd, _BATCH)
-        except BlockingIOError:
-            await asyncio.sleep(_PACE)
-            continue
-        if not data:
-            break
-        for line in progress.latest(list(cut.feed(data))):
-            take(line)
-        await asyncio.sleep(0 if len(data) == _BATCH else _PACE)
-    for line in cut.end():
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(fd, _PIPE)
+            if not data:
+                break
+            for line in progress.texts(progress.latest(cut.feed(data))):
+                take(line)
+        await asyncio.wait({ended}, timeout=_PACE)
+        if ended.done():  # what it has written is there, but whoever has its output as well may still be
+            await asyncio.sleep(_LAST)
+    for line in progress.texts([cut.rest]):
         take(line)
 
 
 async def _lines(stream: asyncio.StreamReader, take: Callable[[str], None]) -> None:
     cut = progress.Lines()
     while data := await stream.read(65536):
-        for line in cut.feed(data):
+        for line in progress.texts(cut.feed(data)):
             take(line)
-    for line in cut.end():
+    for line in progress.texts([cut.rest]):
         take(line)

@@ -111,16 +111,18 @@ class Engine:
     async def _read(self, fd: int) -> None:
         """Lines of the access log are JSON, what the supervisor itself says is not."""
         stream = asyncio.StreamReader(limit=1 << 20)
+        protocol = asyncio.StreamReaderProtocol(stream)
         pipe = os.fdopen(fd, "rb", 0)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
-        async for raw in stream:
-            if raw.startswith(b"{"):
-                with contextlib.suppress(ValueError):
-                    self._heard(json.loads(raw))
-            else:
-                self._messages.append(raw.decode(errors="replace").rstrip())
-                self.heard_so_far += 1
-                del self._messages[:-_KEPT]
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+        with contextlib.closing(transport):
+            async for raw in stream:
+                if raw.startswith(b"{"):
+                    with contextlib.suppress(ValueError):
+                        self._heard(json.loads(raw))
+                else:
+                    self._messages.append(raw.decode(errors="replace").rstrip())
+                    self.heard_so_far += 1
+                    del self._messages[:-_KEPT]
 
 
 class _Doors:

@@ -7,7 +7,7 @@ that were moved in this attempt, per cent are of the whole volume: what an attem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -53,37 +53,32 @@ def parse(line: str) -> Progress | None:
     )  # fmt: skip
 
 
-def latest(lines: Sequence[str]) -> list[str]:
+def latest(lines: Sequence[bytes]) -> list[bytes]:
     """Without lines of progress that others have overtaken; only those at the end of a file count files."""
-    written = [line.startswith(" ") and "B/s " in line for line in lines]
-    last = {"(xfr#" in line: number for number, line in enumerate(lines) if written[number]}
+    written = [line.startswith(b" ") and b"B/s " in line for line in lines]
+    last = {b"(xfr#" in line: number for number, line in enumerate(lines) if written[number]}
     return [line for number, line in enumerate(lines) if not written[number] or number in last.values()]
 
 
+def texts(lines: Iterable[bytes]) -> Iterator[str]:
+    """Those in which there is something to be seen."""
+    for line in lines:
+        text = line.decode("utf-8", "replace")
+        if text.strip():
+            yield text
+
+
 class Lines:
-    """Cuts a stream into lines, at \\r and \\n. Of a line that does not end only the last part is kept."""
+    """Cuts a stream into lines, at \\r and \\n. Of one that does not end only the last part is kept, in `rest`."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
-    def feed(self, data: bytes) -> Iterator[str]:
-        *whole, self._rest = re.split(b"[\r\n]", self._rest + data)
-        self._rest = self._rest[-_LONGEST:]
-        for line in whole:
-            if text := _text(line):
-                yield text
-
-    def end(self) -> Iterator[str]:
-        """What stands after the last end of a line."""
-        if text := _text(self._rest):
-            yield text
-        self._rest = b""
-
-
-def _text(line: bytes) -> str:
-    """ "" if there is nothing to be seen."""
-    text = line.decode("utf-8", "replace")
-    return text if text.strip() else ""
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that have ended."""
+        *whole, rest = re.split(b"[\r\n]", self.rest + data)
+        self.rest = rest[-_LONGEST:]
+        return whole
 
 
 @dataclass(slots=True)

@@ -85,7 +85,7 @@ class Service:
             await claim.serve(self._path(ends.CONTROL), self._told),
         ]
         if self._data["expected"]:
-            self._start_daemons([Volume(*one) for one in self._data["volumes"]])
+            await self._start_daemons([Volume(*one) for one in self._data["volumes"]])
         listening = listen(self._data["bind"], self._data["port"])
         self._data["port"] = listening.getsockname()[1]
         self._memory.save()
@@ -144,7 +144,7 @@ class Service:
                 return {"error": "the certificate is not one that ferryman makes"}
             try:
                 wanted = self._targets(names)
-                self._start_daemons(wanted)
+                await self._start_daemons(wanted)
             except (ValueError, MigrationError) as error:
                 return {"error": str(error)}
             self._data["expected"], self._data["claimed"] = certificate, time.time()
@@ -218,13 +218,18 @@ class Service:
 
     # its parts
 
-    def _start_daemons(self, wanted: Sequence[Volume]) -> None:
+    async def _start_daemons(self, wanted: Sequence[Volume]) -> None:
+        """All of them, or none. Raises MigrationError."""
         daemons: list[Daemon] = []
-        for volume in wanted:
-            volumes.prepare_target(volume.path)
-            daemon = Daemon(self._program, volume, self._runtime, self._data["password"], lambda: None)
-            daemon.start()
-            daemons.append(daemon)
+        try:
+            for volume in wanted:
+                volumes.prepare_target(volume.path)
+                daemons.append(Daemon(self._program, volume, self._runtime, self._data["password"], lambda: None))
+                daemons[-1].start()
+        except MigrationError:
+            for daemon in daemons:
+                await daemon.stop()
+            raise
         self._daemons = daemons
 
     def _end(self, listening: socket.socket) -> End:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import io
 import os
 import shutil
@@ -114,6 +115,20 @@ def test_who_claims_wrongly_gets_nothing(place: str, tmp_path: Path) -> None:
             assert why in claim.refusal(answer), change
             assert "password" not in answer
             assert service.token, "it is still good"
+
+    serving(remembered, test)
+
+
+def test_a_volume_that_cannot_be_written_to_leaves_no_other_served(place: str, tmp_path: Path) -> None:
+    remembered = begun(place, tmp_path, "a", "b")
+
+    async def test(service: Service, token: Token, said: list[str]) -> None:
+        (tmp_path / "b").rmdir()
+        (tmp_path / "b").write_text("in its place")
+        assert str(tmp_path / "b") in claim.refusal(await asked(remembered, **rightly(token, "a", "b")))
+        for path in glob.glob(f"{remembered.runtime}/v*/socket"):
+            with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
+                sock.connect(path)
 
     serving(remembered, test)
 
