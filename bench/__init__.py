@@ -17,6 +17,8 @@ where TLS ends in it, Squid and tinyproxy where it is an explicit proxy. The way
     measure     CPU time and memory of a proxy's processes, from /proc
     stalls      CPU time that the host of a virtual machine took away
     report      medians, ratios, targets; table and JSON
+    volumes     `migrate` against rsync over stunnel
+    verbs       commands that somebody waits for: doctor, policy check
 
 Nothing here is imported by the product.
 """

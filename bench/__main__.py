@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench import guests, loads, network, report
+from bench import guests, loads, network, report, verbs, volumes
 from bench.measure import ProcessesChangedError, others_cpu
 from bench.peers import Peer, found, installed
 from bench.process import BenchError, LogSink
@@ -109,7 +109,7 @@ def divide_cpus(workers: int) -> tuple[set[int], set[int]]:
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
-    names = [workload.name for workload in (*loads.WORKLOADS, *loads.IDLES)]
+    names = [*(workload.name for workload in (*loads.WORKLOADS, *loads.IDLES)), "volumes", *verbs.VERBS]
 
     def several(text: str) -> list[str]:
         return text.split(",")
@@ -133,8 +133,21 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the comparison. Returns 0, 1 when a run failed, 2 when it cannot be made here."""
+    """Run what is asked for. Returns 0, 1 when a run failed, 2 when it cannot be made here."""
     asked = options(arguments)
+    others = [name for name in asked.only if name == "volumes" or name in verbs.VERBS]
+    asked.only = [name for name in asked.only if name not in others]
+    codes = [0]
+    for name in others:  # before this process is bound to some CPUs
+        quick = ["--quick"] if asked.quick else ["--rounds", str(min(asked.rounds, 3))]
+        codes.append(volumes.main(quick) if name == "volumes" else verbs.run(name, asked.rounds))
+    if asked.only:
+        codes.append(proxies(asked))
+    return max(codes)
+
+
+def proxies(asked: argparse.Namespace) -> int:
+    """Run the comparison of proxies. Returns as main."""
     peers = installed()
     if missing := [program for program in NEEDED if not found(program)]:
         return _refuse(f"not installed: {', '.join(missing)} (`make peers` installs them)")
