@@ -1,7 +1,7 @@
 """The whole way of a migrated volume, cut everywhere while it runs.
 
 rsync -> TLS -> CONNECT with Basic credentials (Squid) -> routed by its server name (HAProxy) -> TLS -> rsync. More of
-it, by hand: FERRYMAN_TEST_FILES=20000 FERRYMAN_TEST_MEGABYTES=2000.
+it, by hand: FERRYMAN_TEST_FILES=40000 FERRYMAN_TEST_MEGABYTES=2000 FERRYMAN_TEST_SILENCE=30.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from migrating import PASSWORD, Migrating, Proxy, Router, used
 
 FILES = int(os.environ.get("FERRYMAN_TEST_FILES", "2000"))
 MEGABYTES = int(os.environ.get("FERRYMAN_TEST_MEGABYTES", "60"))
+SILENCE = os.environ.get("FERRYMAN_TEST_SILENCE", "6")
+"""Seconds after which a connection on which nothing comes is given up."""
 PATIENCE = 120.0 + MEGABYTES
 
 
@@ -91,7 +93,7 @@ def test_cut_at_every_hop_it_still_arrives(chain: Chain) -> None:
     trees.build(chain.source, FILES // 2, MEGABYTES)
     rate = max(4, MEGABYTES // 12)
     running = chain.migrate(
-        str(chain.source), f"@{chain.token}", "--checksum", "--bwlimit", f"{rate}m", "--timeout", "6", "--json"
+        str(chain.source), f"@{chain.token}", "--checksum", "--bwlimit", f"{rate}m", "--timeout", SILENCE, "--json"
     )  # fmt: skip
 
     def moved(share: float) -> None:
