@@ -233,13 +233,13 @@ def test_a_whole_table_takes_less_than_two_seconds(proxies: Callable[[str, int],
         command = [f"localhost:{end.port}", "--far-end", end.token.text(), "--via", via, *api]
         found = diagnose(*command)
         sound(found)
-        others = [found, *(diagnose(*command) for _ in range(4) if found.data["seconds"] >= 2)]  # a busy machine
+        if found.data["seconds"] >= 2:  # a busy machine has a quiet moment at some time
+            until(lambda: diagnose(*command).data["seconds"] < 2, "a table within two seconds")
     assert [row["probe"] for row in found.data["checks"] if row["state"] == "skipped"] == [
         "ports",
         "throughput",
         "idle",
     ]
-    assert min(each.data["seconds"] for each in others) < 2
 
 
 def test_silence_is_survived() -> None:
