@@ -216,7 +216,7 @@ def nowhere(dialer: Dialer, proxy: ProxyUrl, form: str, took: float) -> tuple[Re
     name = f"doctor-{secrets.token_hex(4)}.invalid"
     seconds = max(EARLY, 5 * took)
     reply = _ask(dialer, proxy, name, 443, form, seconds)
-    return _ask(dialer, proxy, name, 443, form, 4 * seconds) if reply.how == "silent" else reply, name
+    return _ask(dialer, proxy, name, 443, form, 2 * seconds) if reply.how == "silent" else reply, name
 
 
 def facts(reply: Reply) -> dict[str, str]:
