@@ -13,7 +13,7 @@ times as much. The same look shows an end before OpenSSL sees it. That matters w
 would take such an end for fatal, answer with an alert and write nothing more, though the other direction is sound.
 
 A few records are read before they are written, with one call; and what is read on the other side is written with one
-call, however many records it becomes: in bulk a quarter of the worker's time went into Python that did so one by one.
+call, however many records it becomes: 54 µs in place of 57 for 64 KiB through two ends (least of 3000).
 What comes after such records (an end, an error) is told by the next read, when they have been delivered.
 
     close_notify, or FIN of a plain side    close_notify and FIN on a TLS side, FIN on a plain one

@@ -6,10 +6,10 @@ server end   TLS 1.3; the protocol a client names (ALPN) says which volume it wa
 
 rsync cannot speak to a Unix socket as a client, so that end listens on loopback. What else runs on that machine may
 connect there, but does not know the password that the daemon asks for. Where both ends are on one machine and no proxy
-is between them they meet at a Unix socket, too: carrying a byte through that costs a third of what it does by loopback.
+is between them they meet at a Unix socket, too, in a folder that nobody else can enter.
 
 Plans are made here and not by config.compile, from a native configuration: what is needed is known, no key has to be
-written to a file, and a migration of small files would take half as long again to start.
+written to a file, and what reads configurations need not be loaded.
 """
 
 from __future__ import annotations

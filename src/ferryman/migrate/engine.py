@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ferryman.controlplane import sockets
 from ferryman.controlplane.supervisor import LoadResult, Options, Supervisor
-from ferryman.errors import StartError
 from ferryman.migrate import MigrationError, ends
 
 if TYPE_CHECKING:
@@ -60,11 +59,9 @@ class Engine:
         await asyncio.wait({waiting, self._running}, timeout=START, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if not ready.is_set():
-            try:
-                await self.stop()
-            except StartError as error:
-                raise MigrationError(f"{_OWN} did not start: {error}") from None
-            raise MigrationError(f"{_OWN} did not start within {START:g} s")
+            why = f": {self._failure()}" if self._running.done() else f" within {START:g} s"
+            await self.stop()
+            raise MigrationError(f"{_OWN} did not start{why}")
 
     async def reload(self, *parts: End, workers: int) -> None:
         """Follow another plan. Raises MigrationError; then the one before still counts."""
@@ -81,24 +78,27 @@ class Engine:
             await asyncio.wait({self._running})
 
     async def stop(self) -> None:
-        """End it, and wait until it has. Raises what ended it before."""
+        """End it, and wait until it has."""
         if self._supervisor is None or self._running is None or self._reading is None:
             return
         self._supervisor.begin_stop(drain=False)
-        try:
-            await self._running
-        finally:
-            os.close(self._log)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reading, STOP)
-            self._supervisor = None
+        await asyncio.wait({self._running})
+        os.close(self._log)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reading, STOP)
+        self._supervisor = None
 
     @property
     def fault(self) -> str:
         """Why it runs no more; "": it does."""
         if self._running is None or not self._running.done():
             return ""
-        return f"{_OWN} has ended: {self._running.exception() or 'nobody asked it to'}"
+        return f"{_OWN} has ended: {self._failure()}"
+
+    def _failure(self) -> str:
+        """Of a supervisor that has ended."""
+        assert self._running is not None
+        return str((not self._running.cancelled() and self._running.exception()) or "nobody asked it to")
 
     def messages_since(self, count: int) -> list[str]:
         """What it said after the first `count` messages (heard_so_far), as far as that is still kept."""

@@ -109,6 +109,8 @@ class Service:
         await asyncio.wait({ending, gone}, return_when=asyncio.FIRST_COMPLETED)
         for task in (ending, gone):
             task.cancel()
+        if not self._ended.is_set():
+            raise MigrationError(self._engine.fault)
 
     async def close(self) -> None:
         """End everything; if the migration is complete, forget it."""

@@ -185,6 +185,17 @@ def test_a_whole_migration_ends_it(place: str, tmp_path: Path) -> None:
     assert os.listdir(place) == [], "it is forgotten"
 
 
+def test_an_engine_that_ends_by_itself_is_told(place: str, tmp_path: Path) -> None:
+    async def test(service: Service, token: Token, said: list[str]) -> None:
+        assert service._engine is not None
+        assert service._engine._supervisor is not None
+        service._engine._supervisor.begin_stop(drain=False)
+        with pytest.raises(MigrationError, match="has ended: nobody asked it to"):
+            await service.run()
+
+    serving(begun(place, tmp_path, "data"), test)
+
+
 def test_where_it_cannot_listen() -> None:
     with listen("127.0.0.1", 0) as sock, pytest.raises(MigrationError, match=r"cannot listen on 127\.0\.0\.1:"):
         listen("127.0.0.1", sock.getsockname()[1])
