@@ -207,6 +207,14 @@ static socklen_t parse_address(int family, PyObject *host, int port, struct sock
 
 /* ---- making and ending connections ---- */
 
+static int set_int(int fd, int level, int option, int value) {
+    return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/* TCP's buffers grow with what is under way, those of Unix sockets do not: net.core.wmem_default holds a dozen pieces of
+ * 16 KiB, and both processes wake up for as few. A migration of large files took three quarters of the time with this. */
+#define UNIX_ROOM (512 * 1024) /* socket(7): the kernel doubles it; at most net.core.wmem_max */
+
 static PyObject *fdio_accept(PyObject *Py_UNUSED(module), PyObject *argument) {
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
@@ -219,7 +227,10 @@ static PyObject *fdio_accept(PyObject *Py_UNUSED(module), PyObject *argument) {
         return os_error();
     }
     /* A client of a Unix listener has no name worth telling, whatever it bound itself to. */
-    if (address.ss_family == AF_UNIX) length = 0;
+    if (address.ss_family == AF_UNIX) {
+        length = 0;
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, UNIX_ROOM);
+    }
     host = address_text(&address, length, &port);
     PyObject *result = host ? tuple_of(3, PyLong_FromLong(fd), host, PyLong_FromLong(port), NULL) : NULL;
     if (!result) close(fd);
@@ -243,10 +254,6 @@ struct origin {
 #define IPV6_TRANSPARENT 75
 #endif
 #define ORIGINAL_DST 80 /* SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST (linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h) */
-
-static int set_int(int fd, int level, int option, int value) {
-    return setsockopt(fd, level, option, &value, sizeof value);
-}
 
 static int bind_to(int fd, int family, const struct origin *from) {
     if (from->interface[0] &&
@@ -273,7 +280,8 @@ static PyObject *begin(int family, PyObject *host, int port, const struct origin
     if (!length) return NULL;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return os_error();
-    if (family != AF_UNIX && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0) goto failed;
+    if ((family == AF_UNIX ? set_int(fd, SOL_SOCKET, SO_SNDBUF, UNIX_ROOM) : set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1)) < 0)
+        goto failed;
     if (from && bind_to(fd, family, from) < 0) goto failed;
     int result = connect(fd, (struct sockaddr *)&address, length);
     /* An interrupted connect goes on by itself and must not be called again (connect(2), EINTR). */

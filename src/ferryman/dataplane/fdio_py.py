@@ -26,6 +26,7 @@ from _socket import (
     MSG_PEEK,
     MSG_TRUNC,
     SO_LINGER,
+    SO_SNDBUF,
     SOCK_STREAM,
     SOL_SOCKET,
 )
@@ -42,6 +43,7 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 _IPV6_TRANSPARENT = 75
 _ORIGINAL_DST = 80  # SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST
 
+_UNIX_ROOM = 512 * 1024  # reason in _fdio.c
 _SPLICE_CHUNK = 1024 * 1024
 _ABORT_AT_CLOSE = struct.pack("ii", 1, 0)
 _view = memoryview(bytearray(BUFFER))
@@ -79,7 +81,8 @@ def accept(listener: int, /) -> tuple[int, str, int] | None:
     """Take one connection: (descriptor, peer's address as text, port), or None if nobody waits.
 
     The descriptor is non-blocking and close-on-exec. An IPv4-mapped address reads as plain IPv4, a link-local one keeps
-    its scope as "%number", a peer on a Unix socket is ("unix", 0). Raises OSError for all else, ECONNABORTED and EMFILE
+    its scope as "%number", a peer on a Unix socket is ("unix", 0), and what is under way to it has room (SO_SNDBUF,
+    socket(7)) that does not grow by itself as TCP's does. Raises OSError for all else, ECONNABORTED and EMFILE
     included (accept(2), "Error handling"): which of them one survives is the caller's decision.
     """
     borrowed = _listeners.get(listener)
@@ -92,7 +95,11 @@ def accept(listener: int, /) -> tuple[int, str, int] | None:
     try:
         os.set_blocking(fd, False)
         # A client of a Unix listener has no name worth telling, whatever it bound itself to.
-        host, port = ("unix", 0) if isinstance(address, str | bytes) else _inet_text(address)
+        if isinstance(address, str | bytes):
+            host, port = "unix", 0
+            _Borrowed(fd).setsockopt(SOL_SOCKET, SO_SNDBUF, _UNIX_ROOM)
+        else:
+            host, port = _inet_text(address)
     except BaseException:
         os.close(fd)
         raise
@@ -103,9 +110,10 @@ def connect(family: int, host: str, port: int, /) -> tuple[int, bool]:
     """Start a stream connection: (descriptor, True if it stands already, False if it is in progress).
 
     host is a numeric address, for IPv6 with "%number" or "%interface" behind it if need be; for AF_UNIX it is a path,
-    or a zero character and an abstract name, and port means nothing. Inet sockets get TCP_NODELAY. Raises OSError with
-    the reason, having closed the descriptor: EINVAL for what is no address of this family, ENODEV for an unknown scope,
-    ENAMETOOLONG for a path, EAFNOSUPPORT for a family; OverflowError for a port that is none.
+    or a zero character and an abstract name, and port means nothing. Inet sockets get TCP_NODELAY, Unix sockets a
+    buffer as accept gives them. Raises OSError with the reason, having closed the descriptor: EINVAL for what is no
+    address of this family, ENODEV for an unknown scope, ENAMETOOLONG for a path, EAFNOSUPPORT for a family;
+    OverflowError for a port that is none.
     """
     return _begin(family, _address(family, host, port), None)
 
@@ -147,7 +155,9 @@ def _begin(
 ) -> tuple[int, bool]:
     sock = _socket.socket(family, SOCK_STREAM | _socket.SOCK_NONBLOCK)
     try:
-        if family != AF_UNIX:
+        if family == AF_UNIX:
+            sock.setsockopt(SOL_SOCKET, SO_SNDBUF, _UNIX_ROOM)
+        else:
             sock.setsockopt(IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         if prepare is not None:
             prepare(sock)

@@ -246,6 +246,14 @@ def test_accept_on_a_unix_socket(fdio: Any, net: Net, tmp_path: Path) -> None:
     assert fdio.sockname(fd) == (path, 0)
 
 
+def test_unix_sockets_have_room_for_what_is_under_way(fdio: Any, net: Net, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    listener = net.listener(socket.AF_UNIX, path)
+    ends = [net.own(fdio.connect(socket.AF_UNIX, path, 0)[0]), net.own(fdio.accept(listener.fileno())[0])]
+    most = int(Path("/proc/sys/net/core/wmem_max").read_text())
+    assert {end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for end in ends} == {2 * min(512 * 1024, most)}
+
+
 def test_accept_raises_what_the_kernel_says(fdio: Any, net: Net) -> None:
     near, _ = net.pair("tcp4")
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
