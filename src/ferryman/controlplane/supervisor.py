@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import ferryman
-from ferryman.controlplane import control, expiry, identity, sockets, systemd, totals
+from ferryman.controlplane import expiry, identity, sockets, systemd, totals
 from ferryman.controlplane.answers import Answers
 from ferryman.controlplane.backendstate import BackendState, usable
 from ferryman.controlplane.fleet import Fleet
@@ -28,7 +28,6 @@ from ferryman.controlplane.health import Health
 from ferryman.controlplane.logs import Journal, LogFiles
 from ferryman.controlplane.rates import Rates
 from ferryman.controlplane.resolver import Resolver
-from ferryman.controlplane.runtime import RuntimeServer, Session
 from ferryman.controlplane.serverstate import Admin, ServerState
 from ferryman.controlplane.snapshot import Snapshot, Table, take
 from ferryman.controlplane.sockets import Sockets
@@ -39,7 +38,8 @@ from ferryman.dataplane.questions import Learned
 from ferryman.errors import StartError
 from ferryman.plan import Backend, Plan
 
-if TYPE_CHECKING:  # what speaks HTTP is imported where it is needed, as it takes its time
+if TYPE_CHECKING:  # what serves operators is imported where it is needed, as it takes its time
+    from ferryman.controlplane.runtime import Session
     from ferryman.controlplane.web import WebServer
 
 Loader = Callable[[bool], "LoadResult"]
@@ -167,6 +167,8 @@ class Supervisor:
         await self._serve_pages()
         self._health.start()
         if control_socket is not None:
+            from ferryman.controlplane import control
+
             self._control = await control.serve(self, control_socket)
         if self._options.signals:
             self._hear_signals()
@@ -179,6 +181,8 @@ class Supervisor:
         """And its path, if there is one."""
         if self._options.control is None:
             return (None,)
+        from ferryman.controlplane import control
+
         path = self._options.control or self.plan.settings.control or control.default_path()
         return cleanup.enter_context(sockets.private(path)), path
 
@@ -330,6 +334,10 @@ class Supervisor:
 
     async def _serve_runtime(self) -> None:
         settings = self.plan.settings
+        if not settings.runtime_sockets:
+            return
+        from ferryman.controlplane.runtime import RuntimeServer
+
         runtime = RuntimeServer(self, settings.runtime_timeout)
         for spec in settings.runtime_sockets:
             try:
@@ -438,7 +446,7 @@ class Supervisor:
         for worker, answer in await self.fleet.ask_all("sessions"):
             for row in answer.get("sessions", []):
                 number = int(row["id"]) << PID_BITS | worker.pid
-                rows.append(cast(Session, {**row, "id": number, "worker": worker.pid}))
+                rows.append(cast("Session", {**row, "id": number, "worker": worker.pid}))
         return rows
 
     async def kill(self, ids: Collection[int]) -> int:

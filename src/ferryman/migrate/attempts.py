@@ -32,8 +32,8 @@ _PARTIALS: Final = 3
 _SAID: Final = 50
 _LINES: Final = 100
 """Of the log, for each listener: whoever else is on this machine can have more written."""
-_PACE: Final = 0.25
-"""Seconds between looks at what rsync writes: less than a pipe of _PIPE bytes takes to be full."""
+_PACE: Final = (0.25, 1.0)
+"""Seconds between looks at what rsync writes: less than a pipe of _PIPE bytes takes to be full; more if little came."""
 _LAST: Final = 0.01
 """The same, when it is about to be over."""
 _PIPE: Final = 1 << 20
@@ -348,20 +348,28 @@ def _files(count: int) -> str:
     return "1 file was" if count == 1 else f"{count} files were"
 
 
+def next_pace(pace: float, came: int) -> float:
+    """Seconds until the next look, after one that was `pace` seconds after the one before and found `came` bytes."""
+    least, most = _PACE
+    return least if came > _PIPE // 16 else min(2 * pace, most)
+
+
 async def _paced(fd: int, take: Callable[[str], None], ended: asyncio.Task[None]) -> None:
     """rsync writes a line of progress for every file: to wake up for each would cost as much as moving a small one.
 
     `ended`: done once rsync is about to be over.
     """
-    cut = progress.Lines()
+    cut, pace = progress.Lines(), _PACE[0]
     while True:
+        data = b""
         with contextlib.suppress(BlockingIOError):
             data = os.read(fd, _PIPE)
             if not data:
                 break
             for line in progress.texts(progress.latest(cut.feed(data))):
                 take(line)
-        await asyncio.wait({ended}, timeout=_PACE)
+        pace = next_pace(pace, len(data))
+        await asyncio.wait({ended}, timeout=pace)
         if ended.done():  # what it has written is there, but whoever has its output as well may still be
             await asyncio.sleep(_LAST)
     for line in progress.texts([cut.rest]):

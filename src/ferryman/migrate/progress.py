@@ -57,7 +57,8 @@ def latest(lines: Sequence[bytes]) -> list[bytes]:
     """Without lines of progress that others have overtaken; only those at the end of a file count files."""
     written = [line.startswith(b" ") and b"B/s " in line for line in lines]
     last = {b"(xfr#" in line: number for number, line in enumerate(lines) if written[number]}
-    return [line for number, line in enumerate(lines) if not written[number] or number in last.values()]
+    kept = {*last.values()}
+    return [line for number, line in enumerate(lines) if not written[number] or number in kept]
 
 
 def texts(lines: Iterable[bytes]) -> Iterator[str]:

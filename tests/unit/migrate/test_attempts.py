@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ferryman.migrate import MigrationError, rsync
-from ferryman.migrate.attempts import Carrier, Interrupted, Journal, Way
+from ferryman.migrate.attempts import Carrier, Interrupted, Journal, Way, next_pace
 from ferryman.migrate.diagnosis import Cause
 from ferryman.migrate.engine import Engine
 from ferryman.migrate.report import Standing
@@ -201,3 +201,8 @@ def test_lines_of_the_log_that_others_cause_are_not_kept_for_ever() -> None:
         journal.hear({"listener": "to.data", "reason": str(number)})
     assert len(journal.lines["to.data"]) <= 100
     assert journal.lines["to.data"][-1]["reason"] == "4999"
+
+
+def test_looks_at_output_are_rare_where_little_comes() -> None:
+    assert [next_pace(0.25, 46), next_pace(0.5, 46), next_pace(1.0, 0)] == [0.5, 1.0, 1.0]
+    assert next_pace(1.0, 1 << 20) == 0.25, "the pipe is full"
