@@ -290,6 +290,31 @@ def test_strangers_at_the_clients_door(place: Place) -> None:
     trees.assert_same(place.source, place.target)
 
 
+def test_nobody_reads_what_a_serving_end_says_any_more(place: Place) -> None:
+    """As with `ferryman migrate serve 2>&1 | head`: it goes on all the same."""
+    where = ["--listen", f"127.0.0.1:{place.port}", "--token-file", str(place.folder / "token")]
+    command = [sys.executable, "-m", "ferryman", "migrate", "serve", str(place.target), *where]
+    with subprocess.Popen([*command, "--state", str(place.folder / "there")], stderr=subprocess.PIPE) as serving:
+        try:
+            assert serving.stderr is not None
+            assert b"the token is in" in serving.stderr.readline()
+            serving.stderr.close()
+            for _ in range(3):  # strangers, each worth a line
+                with socket.create_connection(("127.0.0.1", place.port), PATIENCE) as stranger:
+                    stranger.sendall(b"no TLS at all")
+                    stranger.shutdown(socket.SHUT_WR)
+                    stranger.settimeout(PATIENCE)
+                    with suppress(ConnectionResetError):
+                        while stranger.recv(4096):
+                            pass
+            moving = place.migrate(str(place.source), (place.folder / "token").read_text().strip())
+            assert moving.wait() == 0, moving.said
+            assert serving.wait(PATIENCE) == 0
+        finally:
+            serving.kill()
+    trees.assert_same(place.source, place.target)
+
+
 THIEF = """
 from ferryman.cli.main import main
 from ferryman.migrate import claim

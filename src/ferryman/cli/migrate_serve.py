@@ -112,13 +112,18 @@ def serve(
 def _run(remembered: Memory, token_file: str | None, fresh: bool) -> int:
     """The exit code. `fresh`: if nobody gets to have the token, there is nothing to go on with."""
     import asyncio
+    import contextlib
     import signal
 
     from ferryman.config.render import printable
     from ferryman.migrate.service import Service
 
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):  # whoever read it is gone; the migration goes on
+            click.echo(f"ferryman: {printable(text)}", err=True)
+
     async def main() -> int:
-        running = Service(remembered, lambda text: click.echo(f"ferryman: {printable(text)}", err=True))
+        running = Service(remembered, say)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, running.stop)
@@ -127,7 +132,7 @@ def _run(remembered: Memory, token_file: str | None, fresh: bool) -> int:
             await running.start()
             token = running.token
             if not token:
-                click.echo(f"ferryman: migration {remembered.name} waits for its client again", err=True)
+                say(f"migration {remembered.name} waits for its client again")
             elif token_file:
                 _write(token_file, token)
                 click.echo(f"ferryman: the token is in {token_file}", err=True)
@@ -140,10 +145,10 @@ def _run(remembered: Memory, token_file: str | None, fresh: bool) -> int:
             if not known:
                 remembered.forget()
         if running.finished is not None:
-            click.echo("ferryman: the client says that everything is there", err=True)
+            say("the client says that everything is there")
             return FINE
         name = remembered.name
-        click.echo(f"ferryman: stopped; `ferryman migrate serve --resume {name}` goes on", err=True)
+        say(f"stopped; `ferryman migrate serve --resume {name}` goes on")
         return INTERRUPTED
 
     return asyncio.run(main())
