@@ -93,6 +93,8 @@ def check(case: Case, as_json: bool) -> None:
     else:
         show_findings(case, err=False)
         _table(rulings, case.question.proxy is not None)
+        if not any(world.has_policies for world in worlds.values()):
+            click.echo("there is no policy among what was read, and where there is none everything is allowed")
         for reading in case.readings:
             _others(reading)
     if code:

@@ -165,6 +165,13 @@ class World:
     default_namespace: str = "default"
     cni: Cni | None = None
 
+    @property
+    def has_policies(self) -> bool:
+        """Is there anything that says who may talk to whom, of whatever kind?"""
+        return any(
+            (self.policies, self.egress_network_policies, self.egress_firewalls, self.broken, self.foreign, self.lost)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:

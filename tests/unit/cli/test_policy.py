@@ -22,6 +22,13 @@ def flows(ferryman: Ferryman, *arguments: str, input: str = "") -> list[dict[str
     return found
 
 
+def test_where_there_is_no_policy_it_is_said(ferryman: Ferryman) -> None:
+    told = "there is no policy among what was read, and where there is none everything is allowed\n"
+    shop = '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}'
+    assert ferryman("policy", "check", "-", "--proxy", "192.0.2.7:3128", input=shop).stdout.endswith(told)
+    assert told not in ferryman("policy", "check", "-", "--proxy", "192.0.2.7:3128", input=SHUT % "shop").stdout
+
+
 def test_what_programs_get(ferryman: Ferryman) -> None:
     (flow, _) = flows(ferryman, "--proxy", "[2001:db8::7]:3128", "--plane", "block", input=SHUT % "shop")
     assert flow == {
