@@ -19,7 +19,6 @@ import socket
 import stat
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import Callable
 from typing import Final
 
 from ferryman.migrate import MigrationError, rsync
@@ -73,7 +72,7 @@ def configuration(volume: Volume, secrets_file: str, log: str) -> str:
 class Daemon:
     """Serves one volume at the Unix socket `path`."""
 
-    def __init__(self, program: str, volume: Volume, folder: str, password: str, came: Callable[[], None]) -> None:
+    def __init__(self, program: str, volume: Volume, folder: str, password: str) -> None:
         self.volume = volume
         self.written = False
         """Whether a client may have changed something: it asked for more than a dry run."""
@@ -81,7 +80,6 @@ class Daemon:
         self.path = os.path.join(self._base, "socket")  # short, whatever the volume is called
         self._program = program
         self._password = password
-        self._came = came
         self._process: Process | None = None
         self._strangers: dict[Process, None] = {}  # the oldest first
         self._introductions: set[asyncio.Task[None]] = set()
@@ -185,7 +183,6 @@ class Daemon:
                 self.written = self.written or not _ONLY_LOOKS.fullmatch(request)
                 with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile
                     os.write(grant, b"\n")
-            self._came()
         finally:
             os.close(asked)
             os.close(grant)

@@ -226,7 +226,7 @@ class Service:
         try:
             for volume in wanted:
                 volumes.prepare_target(volume.path)
-                daemons.append(Daemon(self._program, volume, self._runtime, self._data["password"], lambda: None))
+                daemons.append(Daemon(self._program, volume, self._runtime, self._data["password"]))
                 daemons[-1].start()
         except MigrationError:
             for daemon in daemons:

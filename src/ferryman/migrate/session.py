@@ -230,19 +230,18 @@ class Session:
             peer = Peer(token.addresses, token.fingerprint, certificate=shown, name=token.name)
             services = {name: self._path(name) for name in (ends.CLAIM, ends.CONTROL)}
             return [ends.client_end(peer, proxy, self._doors, services)], ""
-        for volume in order.sources:
-            target = Volume(volume.name, volumes.destination(volume, order.folder), volume.single)
+        targets = [Volume(one.name, volumes.destination(one, order.folder), one.single) for one in order.sources]
+        for volume, target in zip(order.sources, targets, strict=True):
             volumes.check_apart(volume.path, target.path)
         password = secrets.token_urlsafe(24)
-        serving, peer = self._serve(sockets, password)
+        serving, peer = self._serve(targets, sockets, password)
         return [ends.client_end(peer, proxy, self._doors, {}), serving], password
 
-    def _serve(self, sockets: list[socket.socket], password: str) -> tuple[End, Peer]:
+    def _serve(self, targets: list[Volume], sockets: list[socket.socket], password: str) -> tuple[End, Peer]:
         """Source and destination are here: the other end, and how to reach it."""
-        for volume in self.order.sources:
-            target = Volume(volume.name, volumes.destination(volume, self.order.folder), volume.single)
+        for target in targets:
             self._made += volumes.prepare_target(target.path)
-            daemon = Daemon(self._program, target, self._runtime, password, lambda: None)
+            daemon = Daemon(self._program, target, self._runtime, password)
             daemon.start()
             self._daemons.append(daemon)
         client, server = certificates.make("client"), certificates.make("server")

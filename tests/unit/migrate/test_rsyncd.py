@@ -29,7 +29,7 @@ async def serving(folder: Path) -> AsyncIterator[tuple[Daemon, int]]:
     """A daemon, and a port of loopback that leads to it."""
     (folder / "volume").mkdir()
     with tempfile.TemporaryDirectory() as place:
-        daemon = Daemon(rsync.find(), Volume("data", str(folder / "volume")), place, PASSWORD, lambda: None)
+        daemon = Daemon(rsync.find(), Volume("data", str(folder / "volume")), place, PASSWORD)
         daemon.start()
 
         async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
