@@ -15,7 +15,6 @@ Who may open the socket may use it: it is made with mode 0600. From a shell:
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import json
 import os
 import socket
@@ -116,17 +115,6 @@ def control_app(controlled: Controlled) -> Starlette:
     )
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("ferryman", timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class Client:
     """Talks to a running ferryman. Every method raises ControlError when that fails."""
 
@@ -163,8 +151,13 @@ class Client:
         return int(self._ask("POST", f"/v1/learned/forget?{query}")["forgotten"])
 
     def _ask(self, method: str, path: str) -> dict[str, Any]:
-        connection = _UnixConnection(self.path)
+        from http.client import HTTPConnection, HTTPException  # not needed by who serves, and takes its time
+
+        connection = HTTPConnection("ferryman")
         try:
+            connection.sock = sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.settimeout(TIMEOUT)
+            sock.connect(self.path)
             connection.request(method, path)
             response = connection.getresponse()
             body = response.read()
@@ -177,7 +170,7 @@ class Client:
             ) from None
         except PermissionError:
             raise ControlError(f"no permission to use {self.path}; run as the user that started ferryman") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise ControlError(f"talking to ferryman at {self.path} failed: {error}") from None
         finally:
             connection.close()

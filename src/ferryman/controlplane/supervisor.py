@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import ferryman
-from ferryman.controlplane import expiry, identity, sockets, systemd, totals
+from ferryman.controlplane import control, expiry, identity, sockets, systemd, totals
 from ferryman.controlplane.answers import Answers
 from ferryman.controlplane.backendstate import BackendState, usable
 from ferryman.controlplane.fleet import Fleet
@@ -149,7 +149,8 @@ class Supervisor:
         cleanup.callback(self.sockets.close)
         self._logs.follow(self.plan.log_targets)
         control_socket, *own = self._control_socket(cleanup)
-        await self._serve_runtime()
+        if settings.runtime_sockets:
+            await self._serve_runtime()
         if settings.pidfile:
             cleanup.enter_context(identity.pidfile(settings.pidfile))
         self._identity = identity.resolve(settings)
@@ -167,8 +168,6 @@ class Supervisor:
         await self._serve_pages()
         self._health.start()
         if control_socket is not None:
-            from ferryman.controlplane import control
-
             self._control = await control.serve(self, control_socket)
         if self._options.signals:
             self._hear_signals()
@@ -181,8 +180,6 @@ class Supervisor:
         """And its path, if there is one."""
         if self._options.control is None:
             return (None,)
-        from ferryman.controlplane import control
-
         path = self._options.control or self.plan.settings.control or control.default_path()
         return cleanup.enter_context(sockets.private(path)), path
 
@@ -333,11 +330,9 @@ class Supervisor:
         self._resolver.update(states)
 
     async def _serve_runtime(self) -> None:
-        settings = self.plan.settings
-        if not settings.runtime_sockets:
-            return
         from ferryman.controlplane.runtime import RuntimeServer
 
+        settings = self.plan.settings
         runtime = RuntimeServer(self, settings.runtime_timeout)
         for spec in settings.runtime_sockets:
             try:
