@@ -18,6 +18,8 @@ _LINE: Final = re.compile(
 )
 _UNITS: Final = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 _LONGEST: Final = 4096
+_MOST: Final = 1 << 55
+"""No volume has so much: what is beyond was damaged on its way. A hundred times this can still be kept in a memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,16 @@ def parse(line: str) -> Progress | None:
         return None
     amount, percent, rate, unit, hours, minutes, seconds, moved, remaining, files = found.groups()
     left = int(hours) * 3600 + int(minutes) * 60 + int(seconds) if hours else None
-    digits = re.sub("[,.]", "", amount)
     total = int(files or 0)
     return Progress(
-        int(digits or 0), int(percent), float(rate) * _UNITS[unit], left, int(moved or 0),
+        _number(amount), int(percent), min(float(rate) * _UNITS[unit], _MOST), left, int(moved or 0),
         max(0, total - int(remaining or 0)), total,
     )  # fmt: skip
+
+
+def _number(text: str) -> int:
+    """With or without separators of thousands."""
+    return min(int(re.sub("[,.]", "", text) or 0), _MOST)
 
 
 def latest(lines: Sequence[bytes]) -> list[bytes]:
@@ -104,7 +110,7 @@ class Stats:
         found = re.match(r"\s*([0-9,.]{1,26})(?![0-9,.])", value)
         if not colon or field is None or found is None:
             return False
-        setattr(self, field, int(re.sub("[,.]", "", found[1]) or 0))
+        setattr(self, field, _number(found[1]))
         return True
 
     def add(self, other: Stats) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ferryman.migrate import progress
 from ferryman.migrate.progress import Lines, Progress, Stats
+from ferryman.migrate.report import Standing, recalled
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,15 @@ def test_fuzz_nothing_raises_and_nothing_grows(pieces: list[bytes]) -> None:
             stats.take(line)
     for line in progress.texts([cut.rest]):
         assert len(line.encode()) <= 3 * 4096  # a byte that is no UTF-8 is shown as three
+
+
+def test_numbers_that_no_volume_has_can_be_kept() -> None:
+    stats, standing = Stats(), Standing("data")
+    assert stats.take(f"Number of files: {'9' * 26}")
+    found = progress.parse(f"{'9' * 26} 1% {'9' * 12}.0PB/s 0:00:01")
+    assert found is not None
+    standing.files, standing.now, standing.total, standing.rate = stats.files, found.bytes, found.total, found.rate
+    assert recalled(standing.kept()).bytes == found.bytes
 
 
 def test_statistics_add_up() -> None:
