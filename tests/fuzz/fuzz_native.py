@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import driver
+
 from ferryman.config.load import load
 from ferryman.config.render import as_json, render
 from ferryman.config.source import Source
@@ -25,3 +27,7 @@ def one(data: bytes) -> None:
         head, *shown = render(finding, loaded.sources).split("\n")
         assert head.isprintable()
         assert len(shown) in (0, 2)
+
+
+if __name__ == "__main__":
+    driver.main(one, SEEDS)

@@ -167,15 +167,16 @@ def _key(entry: Entry, key: str, value: tree.Value, folder: str) -> None:
     elif key == "verify_client_ca_certs":
         entry.client_ca = _authority(value, key)
     elif key == "valid_tls_versions_in":
-        entry.versions = tree.several(value, key)
-        for word in entry.versions:
+        versions = tree.several(value, key)
+        for word in versions:
             choice(word, VERSIONS)
+        entry.versions = versions
     elif key == "valid_tls_version_min_in":
-        entry.oldest = tree.one(value, key)
-        choice(entry.oldest, VERSIONS)
+        choice(oldest := tree.one(value, key), VERSIONS)
+        entry.oldest = oldest
     elif key == "valid_tls_version_max_in":
-        entry.newest = tree.one(value, key)
-        choice(entry.newest, VERSIONS)
+        choice(newest := tree.one(value, key), VERSIONS)
+        entry.newest = newest
     elif key == "tunnel_alpn":
         entry.alpn = tree.several(value, key)
     else:

@@ -55,6 +55,14 @@ def test_an_entry_comes_before_the_records() -> None:
     assert case("valid_tls_versions_in: [TLSv1_3]", records)[0] == {"min_version": "1.3"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["valid_tls_versions_in: [TLSv0_2, TLSv1_3]", "valid_tls_version_min_in: SSLv3", "valid_tls_version_max_in: 1.3"],
+)
+def test_versions_that_are_none(text: str) -> None:
+    assert "error: " in case(text)[1][0]
+
+
 def test_old_versions() -> None:
     old = "warning: TLS 1.0 and 1.1 are not spoken; clients and servers need TLS 1.2"
     assert old in case("valid_tls_versions_in: [TLSv1, TLSv1_2]")[1][0]
